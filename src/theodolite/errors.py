@@ -1,14 +1,14 @@
 """Every error a user can meet, as a tree. Each message is a letter: what was wrong, what we saw, what to do.
 
-    TheodoliteError
-    ├── UsageError (ValueError)         an argument or option that cannot be meant
-    │   ├── ConfigError                 a recipe or config: key, file and line
-    │   └── UnknownName (LookupError)   a name that no part has; says the nearest
-    ├── DataError (ValueError)          a file or row that cannot be read or used
-    ├── ModelError (RuntimeError)       a model that cannot be found, loaded or used as asked
-    ├── ServerError (ConnectionError)   a remote sampler or judge that stopped answering
-    ├── StorageError (OSError)          a folder that cannot be written, a disk that is full
-    └── CheckFailed (RuntimeError)      a truth checked at run time did not hold; the run stops
+TheodoliteError
+├── UsageError (ValueError)         an argument or option that cannot be meant
+│   ├── ConfigError                 a recipe or config: key, file and line
+│   └── UnknownName (LookupError)   a name that no part has; says the nearest
+├── DataError (ValueError)          a file or row that cannot be read or used
+├── ModelError (RuntimeError)       a model that cannot be found, loaded or used as asked
+├── ServerError (ConnectionError)   a remote sampler or judge that stopped answering
+├── StorageError (OSError)          a folder that cannot be written, a disk that is full
+└── CheckFailed (RuntimeError)      a truth checked at run time did not hold; the run stops
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
             "data": ...,  # 'sft' | 'pairs' | 'rankings' | 'labels' | 'spans' | 'judgments' | 'edits' | ...
             "reference": False,  # needs reference log-probs
             "unit": "example",  # what the loss is averaged over: 'example' or 'token'
+            "roles": (),  # the roles its rows must have, as words: 'chosen', 'rejected', 'mismatched', ...
             "extras": (),  # what TokenLogps.extras must hold
             "shared": (),  # names in TokenLogps.shared that are common to an optimizer step
             "start": None,  # cfg -> loss when the policy equals the reference, where the theory fixes it
@@ -79,7 +80,9 @@ _TABLE: dict[tuple[str, str], Entry] = {}
 def register(kind: str, name: str, *, source: str, config: type | None = None, **facts: Any) -> Callable[[Any], Any]:
     """Decorator that enters a function or class in the table; see the module's docstring."""
     if kind not in KINDS:
-        raise UnknownName(f"no kind of part is called '{kind}'.{did_you_mean(kind, KINDS)} There are: {', '.join(KINDS)}.")
+        raise UnknownName(
+            f"no kind of part is called '{kind}'.{did_you_mean(kind, KINDS)} There are: {', '.join(KINDS)}."
+        )
     allowed = KINDS[kind][1]
     if not source:
         raise ValueError(f"{kind} '{name}' needs a source: the paper and equation, or 'ours' with a reason")
@@ -93,8 +96,13 @@ def register(kind: str, name: str, *, source: str, config: type | None = None, *
         if not inspect.getdoc(function):
             raise ValueError(f"{kind} '{name}' needs a docstring")
         old = _TABLE.get((kind, name))
-        if old is not None and (old.function.__module__, old.function.__qualname__) != (function.__module__, function.__qualname__):
-            raise ValueError(f"{kind} '{name}' is registered twice: {old.function.__module__} and {function.__module__}")
+        if old is not None and (old.function.__module__, old.function.__qualname__) != (
+            function.__module__,
+            function.__qualname__,
+        ):
+            raise ValueError(
+                f"{kind} '{name}' is registered twice: {old.function.__module__} and {function.__module__}"
+            )
         _TABLE[kind, name] = Entry(kind, name, function, source, config, complete)
         return function
 
@@ -125,7 +133,9 @@ def entries(kind: str) -> list[Entry]:
 def load(kind: str) -> None:
     """Import every module that may hold parts of this kind, ours and other packages'."""
     if kind not in KINDS:
-        raise UnknownName(f"no kind of part is called '{kind}'.{did_you_mean(kind, KINDS)} There are: {', '.join(KINDS)}.")
+        raise UnknownName(
+            f"no kind of part is called '{kind}'.{did_you_mean(kind, KINDS)} There are: {', '.join(KINDS)}."
+        )
     home = KINDS[kind][0]
     try:
         package = importlib.import_module(home)

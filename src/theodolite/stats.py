@@ -117,7 +117,9 @@ def bootstrap_mean(values: ArrayLike, rng: np.random.Generator, level: float = 0
     return Interval(float(low), float(high), level, "bootstrap")
 
 
-def paired_bootstrap(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, level: float = 0.95, resamples: int = 2000) -> Interval:
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, rng: np.random.Generator, level: float = 0.95, resamples: int = 2000
+) -> Interval:
     """Percentile bootstrap of mean(a - b) over units that both have; a unit missing on either side is left out."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape:

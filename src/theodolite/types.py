@@ -90,7 +90,8 @@ class Example:
             "id": self.id,
             "prompt": [asdict(m) for m in self.prompt],
             "responses": [
-                {k: v for k, v in asdict(r).items() if v is not None and v != () and v != {} and v != []} | {"text": r.text}
+                {k: v for k, v in asdict(r).items() if v is not None and v != () and v != {} and v != []}
+                | {"text": r.text}
                 for r in self.responses
             ],
             "meta": dict(self.meta),
@@ -269,7 +270,9 @@ class Reading:
         if math.isnan(self.value):
             return f"{self.name}: undefined ({self.note or 'no data'})"
         span = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.name}: {self.value:.3g}{unit}{span} (n={self.n}" + (f", {self.missing} missing)" if self.missing else ")")
+        return f"{self.name}: {self.value:.3g}{unit}{span} (n={self.n}" + (
+            f", {self.missing} missing)" if self.missing else ")"
+        )
 
 
 def _jsonable(value: Any) -> Any:

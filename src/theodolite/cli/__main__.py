@@ -1,0 +1,3 @@
+from theodolite.cli.app import main
+
+main()

@@ -1,0 +1,282 @@
+"""Attention over a packed row: every response sees its prompt and itself, and computes the prompt only once.
+
+    prompt token i    attends to    prompt tokens <= i
+    response token j  attends to    the whole prompt, and tokens <= j of the same response
+
+On CPU nothing larger than one segment is ever built. Attention of a response is the softmax over two sets of keys,
+prompt (full) and itself (causal); each part is one call of PyTorch's fused kernel, which returns its output o and
+its log-sum-exp l, and the parts are merged exactly:
+
+    l = log(exp(l_1) + exp(l_2))          o = exp(l_1 - l) o_1 + exp(l_2 - l) o_2
+
+The gradient needs nothing new: the kernel's backward, given the merged o and l, returns each part's exact share
+(as in ring attention, arXiv:2310.01889, and FlashAttention, arXiv:2205.14135 appendix B.2). No mask, no padding, no
+copy of keys or values, no repeated heads; all K responses meet the prompt in one call.
+
+What that kernel cannot do (soft-capped scores, a window shorter than the text, attention dropout) goes through the
+formula written out, one segment at a time. On CUDA a FlexAttention block mask expresses the same rule; its mask and
+forward are proved equal on CPU, its gradients and speed on a GPU are not measured yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, PreTrainedConfig
+
+from theodolite.engine.packing import Layout
+from theodolite.errors import ModelError
+
+ATTENTION = "theodolite_packed"
+"""The name under which transformers knows this attention."""
+
+_layout: ContextVar[Layout | None] = ContextVar("theodolite_layout", default=None)
+_one_at_a_time = threading.RLock()
+_kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_kernel_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+class Unsupported(Exception):
+    """An attention variant that the packed path does not know; the padded path takes over."""
+
+
+class Trace:
+    """What the attention function was asked during a self-test: one entry (window, soft-cap) a call."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int | None, float | None]] = []
+
+
+_trace: ContextVar[Trace | None] = ContextVar("theodolite_trace", default=None)
+
+
+@contextlib.contextmanager
+def traced() -> Iterator[Trace]:
+    trace = Trace()
+    token = _trace.set(trace)
+    try:
+        yield trace
+    finally:
+        _trace.reset(token)
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """The function transformers calls in every layer; see the module's docstring.
+
+    query: (1, H, N, D); key, value: (1, H_kv, N, D), H a multiple of H_kv. Returns (1, N, H, D).
+    """
+    layout = _layout.get()
+    if layout is None:
+        raise ModelError(
+            "this model is being scored in another thread, which has switched its attention to packed rows. "
+            "Use one model object a thread, or wait for the scoring to finish."
+        )
+    strange = [k for k in ("s_aux", "position_bias", "head_mask", "cache") if others.get(k) is not None]
+    if strange:
+        raise Unsupported(f"the attention argument {strange[0]}")
+    if (trace := _trace.get()) is not None:
+        trace.calls.append((sliding_window, softcap))
+    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    window = None if sliding_window is None or sliding_window >= layout.span else int(sliding_window)
+    if query.device.type == "cuda" and not dropout:
+        return flex(query, key, value, layout, scale, window, softcap).transpose(1, 2), None
+    fused = query.device.type == "cpu" and not dropout and window is None and softcap is None
+    if fused and query.shape[-1] == value.shape[-1]:
+        return _SharedPrefix.apply(query, key, value, layout, scale).transpose(1, 2), None
+    return written_out(query, key, value, layout, scale, window, softcap, dropout).transpose(1, 2), None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)
+
+
+@contextlib.contextmanager
+def packed_rows(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
+    """Inside, the attention of `model` follows `layout`; afterwards everything is as it was.
+
+    transformers builds no mask for an attention it has no mask function for, so none is built here. Gradient
+    checkpointing recomputes layers during backward, after this scope has ended: the checkpointed functions re-enter
+    it by themselves, in whichever thread they run.
+    """
+    configs = {id(c): c for m in model.modules() if isinstance(c := getattr(m, "config", None), PreTrainedConfig)}
+    with _one_at_a_time:
+        token = _layout.set(layout)
+        before = [(c, c._attn_implementation_internal) for c in configs.values()]
+        for config, _ in before:
+            config._attn_implementation_internal = ATTENTION
+        try:
+            with _checkpoints(model, layout):
+                yield
+        finally:
+            for config, name in before:
+                config._attn_implementation_internal = name
+            _layout.reset(token)
+
+
+@contextlib.contextmanager
+def _checkpoints(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
+    """Make checkpointed layers remember the layout for their recomputation."""
+    layers = [
+        m for m in model.modules() if getattr(m, "gradient_checkpointing", False) and "_gradient_checkpointing_func" in vars(m)
+    ]
+    before = [m._gradient_checkpointing_func for m in layers]
+
+    def remembering(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+        def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            def again(*inner: Any, **inner_kwargs: Any) -> Any:
+                if _layout.get() is layout:
+                    return function(*inner, **inner_kwargs)
+                with packed_rows(model, layout):
+                    return function(*inner, **inner_kwargs)
+
+            return checkpoint(again, *args, **kwargs)
+
+        return run
+
+    for module, checkpoint in zip(layers, before, strict=True):
+        module._gradient_checkpointing_func = remembering(checkpoint)
+    try:
+        yield
+    finally:
+        for module, checkpoint in zip(layers, before, strict=True):
+            module._gradient_checkpointing_func = checkpoint
+
+
+class _SharedPrefix(torch.autograd.Function):
+    """The fused path. q: (1, H, N, D), k and v: (1, H_kv, N, D), out: (1, H, N, D); saves these and l (1, H, N)."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> Tensor:
+        _, heads, n, d = q.shape
+        out = q.new_empty(1, n, heads, d).transpose(1, 2)
+        lse = q.new_empty(1, n, heads, dtype=torch.promote_types(q.dtype, torch.float32)).transpose(1, 2)
+        for segment in layout.segments:
+            p = slice(*segment.prompt)
+            out[:, :, p], lse[:, :, p] = _kernel(q[:, :, p], k[:, :, p], v[:, :, p], is_causal=True, scale=scale)
+            r = slice(segment.prompt[1], segment.end)
+            if r.start == r.stop:
+                continue
+            o_prompt, l_prompt = _kernel(q[:, :, r], k[:, :, p], v[:, :, p], scale=scale)
+            for s in _stretches(segment):
+                out[:, :, s], lse[:, :, s] = _kernel(q[:, :, s], k[:, :, s], v[:, :, s], is_causal=True, scale=scale)
+            # sigmoid(l_prompt - l_self) = exp(l_prompt - l): the prompt's part of the merged output
+            part = torch.sigmoid(l_prompt - lse[:, :, r]).unsqueeze(-1).to(out.dtype)
+            lse[:, :, r] = torch.logaddexp(l_prompt, lse[:, :, r])
+            out[:, :, r] = torch.lerp(out[:, :, r], o_prompt, part)
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.layout, ctx.scale = layout, scale
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, out, lse = ctx.saved_tensors
+        dq, dk, dv = (torch.empty_like(x.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2) for x in (q, k, v))
+
+        def share(queries: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            return _kernel_backward(
+                grad[:, :, queries], q[:, :, queries], k[:, :, keys], v[:, :, keys], out[:, :, queries], lse[:, :, queries],
+                0.0, causal, scale=ctx.scale,
+            )  # fmt: skip
+
+        for segment in ctx.layout.segments:
+            p = slice(*segment.prompt)
+            dq[:, :, p], dk[:, :, p], dv[:, :, p] = share(p, p, True)
+            r = slice(segment.prompt[1], segment.end)
+            if r.start == r.stop:
+                continue
+            for s in _stretches(segment):
+                dq[:, :, s], dk[:, :, s], dv[:, :, s] = share(s, s, True)
+            for total, part, where in zip((dq, dk, dv), share(r, p, False), (r, p, p), strict=True):
+                total[:, :, where] += part
+        return dq, dk, dv, None, None
+
+
+def _stretches(segment: Any) -> list[slice]:
+    """The non-empty responses of a segment; a response of one token is a target only and computes nothing."""
+    return [slice(*r) for r in segment.responses if r[0] < r[1]]
+
+
+def written_out(
+    q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float, window: int | None, softcap: float | None, dropout: float
+) -> Tensor:
+    """The formula itself, segment by segment: out = dropout(softmax(cap tanh(scale q k' / cap) + mask)) v.
+
+    window: a query at position i sees positions > i - window. Keys of grouped heads are broadcast, not repeated.
+    """
+    groups = q.shape[1] // k.shape[1]
+    out = []
+    for segment in layout.segments:
+        p = slice(*segment.prompt)
+        out.append(_attend(q[:, :, p], k[:, :, p], v[:, :, p], 0, groups, scale, window, softcap, dropout))
+        for s in _stretches(segment):
+            keys, values = (torch.cat([x[:, :, p], x[:, :, s]], 2) for x in (k, v))
+            seen = segment.prompt[1] - segment.prompt[0]
+            out.append(_attend(q[:, :, s], keys, values, seen, groups, scale, window, softcap, dropout))
+    return torch.cat(out, 2)
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, seen: int, groups: int, scale: float, window: int | None, softcap: float | None, dropout: float
+) -> Tensor:
+    """q: (1, H, L, D) at positions seen..seen+L-1 against k, v: (1, H_kv, seen+L, D). Returns (1, H, L, D)."""
+    scores = (q.unflatten(1, (-1, groups)) @ k.unsqueeze(2).transpose(-1, -2)) * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    at = torch.arange(seen, seen + q.shape[2], device=q.device)[:, None]
+    key_at = torch.arange(k.shape[2], device=q.device)[None]
+    hidden = key_at > at
+    if window is not None:
+        hidden = hidden | (key_at <= at - window)
+    scores = scores.masked_fill(hidden, float("-inf"))
+    share = torch.softmax(scores, -1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
+    return (torch.nn.functional.dropout(share, dropout) @ v.unsqueeze(2)).flatten(1, 2)
+
+
+def visible(layout: Layout, window: int | None = None) -> Callable[[Any, Any, Any, Any], Any]:
+    """The rule as a FlexAttention mask function (batch, head, query index, key index) -> bool."""
+    position, owner, root = layout.position, layout.owner, layout.root
+
+    def rule(_b: Any, _h: Any, q: Any, k: Any) -> Any:
+        seen = ((owner[q] == owner[k]) | (root[q] == owner[k])) & (position[k] <= position[q])
+        return seen if window is None else seen & (position[k] > position[q] - window)
+
+    return rule
+
+
+def flex(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float, window: int | None, softcap: float | None) -> Tensor:
+    """FlexAttention with a block mask made once a layout; compiled on CUDA, written out by PyTorch on CPU."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    n = q.shape[2]
+    if window not in layout.cache:
+        layout.cache[window] = create_block_mask(visible(layout, window), None, None, n, n, device=str(q.device))
+
+    def capped(score: Tensor, *_: Any) -> Tensor:
+        return softcap * torch.tanh(score / softcap)
+
+    run = _compiled(flex_attention) if q.device.type == "cuda" else flex_attention
+    score_mod = None if softcap is None else capped
+    return run(q, k, v, score_mod=score_mod, block_mask=layout.cache[window], scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=True)

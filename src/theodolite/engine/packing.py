@@ -1,0 +1,215 @@
+"""Groups to one row: the prompt once, then its K responses, then the next group. Nothing is padded.
+
+For a prompt of P tokens and a response of L tokens, response token j is predicted from the hidden state at
+
+    j = 0: the last prompt token          j > 0: response token j - 1
+
+so the last token of every response is a target only; nobody attends to it and it is left out of the row. A group
+thus costs P + sum(L_k - 1) computed tokens, where a padded batch computes K * (P + max L).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from theodolite.errors import DataError, UsageError
+from theodolite.types import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where one group lies in the row: prompt [start, end), then responses [start, end) one after the other."""
+
+    prompt: tuple[int, int]
+    responses: tuple[tuple[int, int], ...]
+
+    @property
+    def end(self) -> int:
+        return self.responses[-1][1]
+
+
+@dataclass(slots=True)
+class Layout:
+    """Who may attend to whom in a packed row of N tokens.
+
+    position: (N,) long, position ids; responses continue their prompt's.
+    owner: (N,) long, one number a prompt and one a response: tokens of one stretch of text.
+    root: (N,) long, the `owner` number of the prompt that the token may also see.
+    cache: what an attention backend derived from this layout (block masks), kept for the other layers.
+    """
+
+    segments: tuple[Segment, ...]
+    position: Tensor
+    owner: Tensor
+    root: Tensor
+    cache: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def span(self) -> int:
+        """Positions in use: no query is `span` or more tokens away from what it attends to."""
+        return int(self.position.max()) + 1 if self.position.numel() else 0
+
+
+@dataclass(slots=True)
+class Scored:
+    """The S scored tokens of a pack.
+
+    source: (S,) index (into the flattened hidden states) of the state that predicts the token.
+    target: (S,) the token. row, column: (S,) where its log-prob goes in the (R, T) result.
+    """
+
+    source: Tensor
+    target: Tensor
+    row: Tensor
+    column: Tensor
+
+
+@dataclass(slots=True)
+class Packed:
+    """One forward pass. tokens: (1, N) with a layout, or (R', N) right-padded and without.
+
+    Right padding needs no mask: a causal model's real tokens never see what stands to their right. (A mask would be
+    worse than none: with a sliding window it leaves far padding nothing to attend to, and NaN spreads from there.)
+    """
+
+    tokens: Tensor
+    scored: Scored
+    layout: Layout | None = None
+
+
+def packs(groups: Sequence[Group], budget: int, cost: Callable[[Group], int] | None = None) -> list[list[int]]:
+    """Group numbers split into packs of at most `budget` tokens each, as even as they come.
+
+    Largest groups first, each into the emptiest pack (Graham 1969, longest processing time); the number of packs
+    is the smallest for which that fits. A group larger than the budget gets a pack of its own. Deterministic: ties
+    go to the smaller number. Within a pack numbers ascend; packs come largest first, so that a budget too large for
+    the memory shows in the first step and not in the last. cost: tokens of a group, by default what the shared
+    prefix computes.
+    """
+    if budget < 1:
+        raise UsageError(f"a token budget must be at least 1, got {budget}. A few thousand suit most machines.")
+    cost = cost or computed_tokens
+    sizes = [cost(g) for g in groups]
+    order = sorted(range(len(groups)), key=lambda i: (-sizes[i], i))
+    alone = [[i] for i in order if sizes[i] >= budget]
+    rest = order[len(alone) :]
+    bins = max(1, -(-sum(sizes[i] for i in rest) // budget))
+    while (made := _deal(rest, sizes, bins, budget)) is None:
+        bins += max(1, bins // 64)
+    made.sort(key=lambda pack: (-sum(sizes[i] for i in pack), pack))
+    return alone + made
+
+
+def _deal(order: list[int], sizes: list[int], bins: int, budget: int) -> list[list[int]] | None:
+    """`order` dealt into `bins` packs, or None where one would overflow."""
+    heap: list[tuple[int, int, list[int]]] = [(0, b, []) for b in range(bins)]
+    for i in order:
+        load, b, pack = heapq.heappop(heap)
+        if load + sizes[i] > budget:
+            return None
+        pack.append(i)
+        heapq.heappush(heap, (load + sizes[i], b, pack))
+    return [sorted(pack) for _, _, pack in heap if pack]
+
+
+def computed_tokens(group: Group) -> int:
+    """Tokens a shared-prefix pass computes for this group: P + sum(L_k - 1)."""
+    return group.tokens - len(group)
+
+
+def padded_tokens(group: Group) -> int:
+    """Tokens a padded pass computes for this group alone: K * (P + max L - 1)."""
+    return len(group) * (len(group.prompt) + max(map(len, group.responses)) - 1)
+
+
+def check(groups: Sequence[Group], context: int | None = None) -> None:
+    """Refuse what cannot be scored, saying which group and what to do. context: the model's position limit."""
+    if not groups:
+        raise UsageError("there are no groups to score; give at least one prompt with one response.")
+    for number, group in enumerate(groups):
+        name = f"group {number}" + (f" (id '{group.id}')" if group.id else "")
+        if not group.prompt:
+            raise DataError(f"{name} has an empty prompt. Nothing predicts its first token: begin it with a BOS token.")
+        if not group.responses:
+            raise DataError(f"{name} has no responses. Leave such groups out.")
+        for k, response in enumerate(group.responses):
+            if not response:
+                raise DataError(f"{name} has an empty response (number {k}). Drop it, or give it its end-of-turn token.")
+            if context is not None and len(group.prompt) + len(response) - 1 > context:
+                raise DataError(
+                    f"{name} needs {len(group.prompt) + len(response) - 1} positions (prompt {len(group.prompt)}, "
+                    f"response {k} {len(response)}), but the model has {context}. Shorten it, or filter by length."
+                )
+        if group.weights is not None and [len(w) for w in group.weights] != [len(r) for r in group.responses]:
+            raise DataError(
+                f"{name}: weights have lengths {[len(w) for w in group.weights]}, "
+                f"responses have {[len(r) for r in group.responses]}. Every response token needs one weight."
+            )
+        for field_name in ("scores", "labels", "roles"):
+            values = getattr(group, field_name)
+            if values is not None and len(values) != len(group):
+                raise DataError(f"{name} has {len(values)} {field_name} for {len(group)} responses; give one each.")
+
+
+def pack_row(groups: Sequence[Group], first_row: Sequence[int], device: torch.device | str = "cpu") -> Packed:
+    """These groups as one packed row. first_row: the row of each group's first response in the (R, T) result."""
+    tokens: list[int] = []
+    position: list[int] = []
+    owner: list[int] = []
+    root: list[int] = []
+    segments: list[Segment] = []
+    scored: list[tuple[int, int, int, int]] = []
+    for group, row in zip(groups, first_row, strict=True):
+        start, trunk = len(tokens), len(segments) + sum(len(s.responses) for s in segments)
+        prompt_end = start + len(group.prompt)
+        tokens += group.prompt
+        position += range(len(group.prompt))
+        places = []
+        for k, response in enumerate(group.responses):
+            begin = len(tokens)
+            tokens += response[:-1]
+            position += range(len(group.prompt), len(group.prompt) + len(response) - 1)
+            places.append((begin, len(tokens)))
+            weights = group.weights[k] if group.weights else None
+            scored += [
+                (prompt_end - 1 if j == 0 else begin + j - 1, token, row + k, j)
+                for j, token in enumerate(response)
+                if weights is None or weights[j] != 0
+            ]
+        owner += [trunk] * len(group.prompt)
+        for k, (begin, end) in enumerate(places):
+            owner += [trunk + 1 + k] * (end - begin)
+        root += [trunk] * (len(tokens) - start)
+        segments.append(Segment((start, prompt_end), tuple(places)))
+    layout = Layout(tuple(segments), *(torch.tensor(x, dtype=torch.long, device=device) for x in (position, owner, root)))
+    return Packed(torch.tensor([tokens], dtype=torch.long, device=device), _scored(scored, device), layout)
+
+
+def pad_rows(groups: Sequence[Group], first_row: Sequence[int], device: torch.device | str = "cpu") -> Packed:
+    """These groups as a right-padded batch with one row a response: what any causal model can compute."""
+    texts, scored = [], []
+    for group, row in zip(groups, first_row, strict=True):
+        for k, response in enumerate(group.responses):
+            texts.append((len(texts), row + k, group, k, (*group.prompt, *response[:-1])))
+    width = max(len(text) for *_, text in texts)
+    tokens = torch.zeros(len(texts), width, dtype=torch.long, device=device)
+    for i, row, group, k, text in texts:
+        tokens[i, : len(text)] = torch.tensor(text, device=device)
+        weights = group.weights[k] if group.weights else None
+        scored += [
+            (i * width + len(group.prompt) - 1 + j, token, row, j)
+            for j, token in enumerate(group.responses[k])
+            if weights is None or weights[j] != 0
+        ]
+    return Packed(tokens, _scored(scored, device))
+
+
+def _scored(found: list[tuple[int, int, int, int]], device: torch.device | str) -> Scored:
+    table = torch.tensor(found, dtype=torch.long, device=device).reshape(-1, 4)
+    return Scored(*(column.contiguous() for column in table.unbind(1)))

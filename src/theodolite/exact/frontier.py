@@ -1,0 +1,388 @@
+"""How far every method ends from the best possible policy, over a sweep of its own strength, in worlds known exactly.
+
+Each objective is trained to its end in every world, seed and strength. A policy is then a point (KL spent, true reward
+got), and the exact frontier says what that KL could have bought. The headline regret is the share of it that was
+missed, sum(frontier - got) / sum(frontier - reference) over the faithful worlds, at the strength whose KL is nearest to
+`budget`: 0 is the best possible policy, 1 no better than the reference. (Regret in units of reward, which is reported
+beside it, would praise a method for not moving.) Worlds whose annotators err are reported one by one: there even a
+perfect learner is led astray, and the frontier is that of the true reward.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from pydantic import ValidationError
+
+from theodolite.config import Config
+from theodolite.errors import UsageError
+from theodolite.exact import best_of_n
+from theodolite.exact.designs import Design, NotApplicable, design
+from theodolite.exact.optimum import excess_kl, expected, kl, kl_and_reward, lam_at_kl, reward_at_kl, tilted
+from theodolite.exact.tabular import Trained, train
+from theodolite.exact.world import Floats, World
+from theodolite.exact.worlds import build
+from theodolite.registry import Entry, entries, get, names
+from theodolite.stats import bootstrap_mean
+from theodolite.types import _jsonable
+
+DEFAULT_WORLDS = (
+    "random", "clustered", "multi_objective", "hmm", "length_biased", "noisy", "misspecified", "proxy",
+)  # fmt: skip
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""multiples of each objective's own default strength"""
+SAMPLES = (16, 64, 256, 1024, 4096, 16384)
+"""verdicts a prompt, tried for `samples_to_90`"""
+DRAWS = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
+"""n of best-of-n"""
+INVERSE_TEMPERATURES = ("beta", "tau", "gamma")
+"""strengths that, beside a reference, name an optimum p exp(r / strength)"""
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One method in one world at one strength; lists run over seeds. KL in nats, reward in units of its sd under p.
+
+    best: the frontier's reward at this KL. to_optimum: KL(pi || optimum), at the same strength where that is defined.
+    """
+
+    strength: float
+    kl: list[float]
+    reward: list[float]
+    best: list[float]
+    to_optimum: list[float]
+    nearest: list[float]
+    ending: dict[str, int]
+
+    @property
+    def missed(self) -> float:
+        """Share of the attainable gain that was missed, over all seeds; NaN where the policy stayed at the reference."""
+        return _share(np.array(self.best), np.array(self.reward))
+
+
+@dataclass(slots=True)
+class Method:
+    """Everything about one method. regret, low, high: the headline, with an interval over seeds.
+
+    optimum: 'same strength' where kl_to_optimum is measured to p exp(r / strength), else 'nearest', to the optimum of
+    equal reward. samples_to_90: verdicts a prompt until regret is at most 10 %; None where it never is, or where the
+    method learns from no verdicts.
+    """
+
+    name: str
+    summary: str
+    data: str
+    field: str | None
+    points: dict[str, list[Point]] = field(default_factory=dict)
+    strength: float = math.nan
+    kl: float = math.nan
+    reward: float = math.nan
+    regret: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    regret_reward: float = math.nan
+    kl_to_optimum: float = math.nan
+    optimum: str = "nearest"
+    samples_to_90: float | None = None
+    share_by_samples: list[float] = field(default_factory=list)
+    solver: str = ""
+    worlds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WorldCurves:
+    """The exact frontier and best-of-n of one world, pooled over seeds (which share one lam, so nothing lies above)."""
+
+    summary: str
+    faithful: bool
+    frontier: list[tuple[float, float]]
+    best_of_n: list[tuple[int, float, float]]
+    best_reward: float
+    largest_kl: float
+
+
+@dataclass(slots=True)
+class FrontierResult:
+    """What `frontier` found. headline: the worlds that the table's numbers are taken over."""
+
+    seconds: float
+    exact: bool
+    samples: int | None
+    seeds: int
+    budget: float
+    headline: list[str]
+    worlds: dict[str, WorldCurves]
+    methods: dict[str, Method]
+    not_applicable: dict[str, str]
+
+    def ranked(self) -> list[Method]:
+        """Methods by regret, the best first; undefined last."""
+        return sorted(self.methods.values(), key=lambda m: (math.isnan(m.regret), m.regret, m.name))
+
+    def to_json(self) -> dict[str, object]:
+        """{"seconds", "worlds": {...}, "methods": {NAME: {"regret", "regret_low", "regret_high", ...}}}; NaN is null."""
+        methods = {m.name: _method_json(m) for m in self.ranked()}
+        worlds = {n: asdict(w) | {"methods": {k: m.worlds.get(n) for k, m in self.methods.items()}} for n, w in self.worlds.items()}
+        plain: dict[str, object] = _jsonable(
+            {
+                "seconds": self.seconds,
+                "exact": self.exact,
+                "samples": self.samples,
+                "seeds": self.seeds,
+                "budget_kl": self.budget,
+                "headline_worlds": self.headline,
+                "units": {"regret": "share of the reward that the KL spent could have bought", "kl": "nats", "reward": "sd under p"},
+                "worlds": worlds,
+                "methods": methods,
+                "not_applicable": self.not_applicable,
+            }
+        )
+        return plain
+
+
+def run(
+    worlds: list[str] | None = None, exact: bool = False, seeds: int = 10, progress: Progress | None = None
+) -> FrontierResult:
+    """`frontier` over every registered objective that a world can train; what the command line calls."""
+    return frontier(worlds, None, seeds=seeds, exact=exact, progress=progress)
+
+
+def frontier(
+    worlds: Sequence[str] | None = None,
+    objectives: Sequence[str] | None = None,
+    *,
+    seeds: int = 10,
+    strengths: Sequence[float] = STRENGTHS,
+    exact: bool = False,
+    samples: int = 2048,
+    sample_grid: Sequence[int] = SAMPLES,
+    budget: float = 0.5,
+    progress: Progress | None = None,
+) -> FrontierResult:
+    """Train every objective in every world and measure it against the exact frontier.
+
+    strengths: multiples of each objective's default. exact: expectations over all verdicts instead of `samples` drawn
+    a prompt. sample_grid: verdicts a prompt tried for samples_to_90; empty skips it. budget: KL in nats near which
+    methods are compared.
+    """
+    began = time.perf_counter()
+    if seeds < 1:
+        raise UsageError(f"seeds must be at least 1, got {seeds}. Intervals need 2.")
+    stage = _Stage(list(worlds or DEFAULT_WORLDS), seeds, None if exact else samples, budget)
+    wanted = list(objectives if objectives is not None else names("objective"))
+    methods, refused = {"best_of_n": _best_of_n(stage)}, {}
+    for i, name in enumerate(wanted):
+        if progress:
+            progress(i, len(wanted), name)
+        try:
+            methods[name] = _method(get("objective", name), stage, strengths, sample_grid)
+        except NotApplicable as reason:
+            refused[name] = str(reason)
+    if progress:
+        progress(len(wanted), len(wanted), "done")
+    curves = {name: stage.curves(name) for name in stage.names}
+    seconds = time.perf_counter() - began
+    return FrontierResult(
+        seconds, exact, None if exact else samples, seeds, budget, stage.headline, curves, methods, refused
+    )
+
+
+class _Stage:
+    """The worlds of all seeds, grouped by shape so that each group trains as one."""
+
+    def __init__(self, world_names: list[str], seeds: int, samples: int | None, budget: float) -> None:
+        self.names, self.seeds, self.samples, self.budget = world_names, seeds, samples, budget
+        self.worlds: dict[str, list[World]] = {n: [build(n, s) for s in range(seeds)] for n in world_names}
+        faithful = [n for n in world_names if all(w.faithful for w in self.worlds[n])]
+        self.headline = faithful or world_names
+        self._designs: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Design] = {}
+
+    def groups(self, chosen: Sequence[str]) -> list[list[str]]:
+        """World names that share a shape."""
+        by_shape: dict[tuple[int, int], list[str]] = {}
+        for name in chosen:
+            by_shape.setdefault(self.worlds[name][0].shape, []).append(name)
+        return list(by_shape.values())
+
+    def train(
+        self, entry: Entry, cfg: Config | None, chosen: Sequence[str], samples: int | None
+    ) -> dict[str, tuple[list[Floats], list[str], str]]:
+        """World name -> tables, endings (one a seed) and the solver's name."""
+        found = {}
+        for group in self.groups(chosen):
+            flat = [w for name in group for w in self.worlds[name]]
+            key = (entry.data, tuple(entry.roles), tuple(group))
+            if key not in self._designs:
+                self._designs[key] = design(entry.data, entry.roles, flat)
+            rng = np.random.default_rng([0 if samples is None else samples, len(group)])
+            result: Trained = train(entry, flat, cfg, samples=samples, rng=rng, made=self._designs[key])
+            for i, name in enumerate(group):
+                part = slice(i * self.seeds, (i + 1) * self.seeds)
+                found[name] = (result.logpi[part], result.ending[part], result.solver)
+        return found
+
+    def point(self, name: str, tables: list[Floats], endings: list[str], strength: float, lam: float | None) -> Point:
+        """Measure the tables of a world's seeds; lam is the inverse temperature of the optimum they aim at."""
+        worlds = self.worlds[name]
+        spent = [float(kl(q, w.logp).mean()) for q, w in zip(tables, worlds)]
+        got = [float(expected(q, w.reward).mean()) for q, w in zip(tables, worlds)]
+        best = [float(reward_at_kl(w.logp, w.reward, k)[0]) for w, k in zip(worlds, spent)]
+        nearest = [excess_kl(q, w.logp, w.reward) for q, w in zip(tables, worlds)]
+        aim = nearest
+        if lam is not None:
+            aim = [float(kl(q, tilted(w.logp, w.reward, np.full(w.shape[0], lam))).mean()) for q, w in zip(tables, worlds)]
+        return Point(strength, spent, got, best, aim, nearest, {e: endings.count(e) for e in sorted(set(endings))})
+
+    def curves(self, name: str) -> WorldCurves:
+        worlds = self.worlds[name]
+        logp, reward = (np.concatenate([getattr(w, key) for w in worlds]) for key in ("logp", "reward"))
+        judged = np.concatenate([w.judged for w in worlds])
+        spend, most = kl_and_reward(logp, reward, np.inf)
+        lams = lam_at_kl(logp, reward, spend[0] * np.linspace(0, 1, 41) ** 2)
+        line = kl_and_reward(logp, reward, lams)
+        costs, gains = best_of_n.curve(logp, reward, DRAWS, judged)
+        return WorldCurves(
+            get("world", name).summary,
+            all(w.faithful for w in worlds),
+            [(float(k), float(r)) for k, r in zip(*line)],
+            [(n, float(k), float(r)) for n, k, r in zip(DRAWS, costs, gains)],
+            float(most[0]),
+            float(spend[0]),
+        )
+
+
+def _method(entry: Entry, stage: _Stage, strengths: Sequence[float], grid: Sequence[int]) -> Method:
+    """Sweep one objective over its strengths, then over numbers of samples at the strength of the headline."""
+    made = Method(entry.name, entry.summary, str(entry.data), entry.strength)
+    named = entry.reference and entry.strength in INVERSE_TEMPERATURES
+    made.optimum = "same strength" if named else "nearest"
+    sweep = _configs(entry, strengths)
+    for strength, cfg in sweep:
+        lam = 1 / strength if named else None
+        for name, (tables, endings, made.solver) in stage.train(entry, cfg, stage.names, stage.samples).items():
+            made.points.setdefault(name, []).append(stage.point(name, tables, endings, strength, lam))
+    at = _headline(made, stage)
+    if grid:
+        made.share_by_samples = [_sampled_share(entry, sweep[at][1], stage, m) for m in grid]
+        made.samples_to_90 = crossing(grid, made.share_by_samples)
+    return made
+
+
+def _configs(entry: Entry, strengths: Sequence[float]) -> list[tuple[float, Config | None]]:
+    """(strength, config) for every multiple of the default that the config allows; one where nothing can be swept."""
+    if entry.config is None or entry.strength is None:
+        return [(math.nan, entry.config() if entry.config else None)]
+    default = float(getattr(entry.config(), entry.strength)) or 1.0
+    found: list[tuple[float, Config | None]] = []
+    for factor in strengths:
+        value = float(f"{default * factor:.12g}")
+        try:
+            found.append((value, entry.config(**{entry.strength: value})))
+        except ValidationError:  # outside the limits that the config itself declares
+            continue
+    return found
+
+
+def _headline(made: Method, stage: _Stage) -> int:
+    """Fill in the numbers of the strength whose KL is nearest to the budget; returns its place in the sweep."""
+    chosen = [made.points[name] for name in stage.headline]
+    costs = [np.mean([p[i].kl for p in chosen]) for i in range(len(chosen[0]))]
+    at = int(np.argmin([abs(math.log(max(c, 1e-9) / stage.budget)) for c in costs]))
+    here = [p[at] for p in chosen]
+    best, got = np.array([p.best for p in here]), np.array([p.reward for p in here])  # (worlds, seeds)
+    shares = [_share(best[:, s], got[:, s]) for s in range(stage.seeds)]
+    made.strength, made.kl, made.reward = here[0].strength, float(costs[at]), float(got.mean())
+    made.regret, made.regret_reward = float(np.mean(shares)), float((best - got).mean())
+    span = bootstrap_mean(shares, np.random.default_rng(0))
+    made.low, made.high = span.low, span.high
+    made.kl_to_optimum = float(np.mean([p.to_optimum for p in here]))
+    made.worlds = {name: points[at].missed for name, points in made.points.items()}
+    return at
+
+
+def _sampled_share(entry: Entry, cfg: Config | None, stage: _Stage, m: int) -> float:
+    """Regret over the headline worlds when each prompt has m verdicts."""
+    found = stage.train(entry, cfg, stage.headline, m)
+    points = [stage.point(name, tables, endings, math.nan, None) for name, (tables, endings, _) in found.items()]
+    return _share(np.array([p.best for p in points]), np.array([p.reward for p in points]))
+
+
+def crossing(grid: Sequence[int], shares: Sequence[float], bar: float = 0.1) -> float | None:
+    """Samples at which the share falls to `bar` for good, interpolated in log samples; None where it does not.
+
+    `crossing([10, 100], [0.2, 0.0])` is 10^1.5 = 31.6; a share below the bar from the first gives the first.
+    """
+    over = [i for i, s in enumerate(shares) if not s <= bar]
+    if not over:
+        return float(grid[0])
+    i = over[-1]
+    if i == len(grid) - 1 or math.isnan(shares[i]):
+        return None
+    way = (shares[i] - bar) / (shares[i] - shares[i + 1])
+    return float(math.exp(math.log(grid[i]) + way * (math.log(grid[i + 1]) - math.log(grid[i]))))
+
+
+def _best_of_n(stage: _Stage) -> Method:
+    """Best-of-n as a method: the annotators' own choice among n draws, its law exact, whatever the samples."""
+    made = Method("best_of_n", "The best of n draws, as the annotators see it; no training.", "reward", "n")
+    made.solver = "closed form"
+    for name in stage.names:
+        worlds = stage.worlds[name]
+        for n in DRAWS:
+            laws = [best_of_n.best_of_n(w.logp, w.judged, n) for w in worlds]
+            made.points.setdefault(name, []).append(stage.point(name, laws, ["exact"] * len(laws), n, None))
+    _headline(made, stage)
+    return made
+
+
+def _share(best: Floats, got: Floats) -> float:
+    """sum(best - got) / sum(best); rewards have mean 0 under the reference, so best is also the gain. NaN if none."""
+    gain = float(best.sum())
+    return float(max((best - got).sum(), 0.0)) / gain if gain > 1e-4 * best.size else math.nan
+
+
+def _method_json(m: Method) -> dict[str, object]:
+    """One method's entry: the headline numbers, then every point of its sweep (means over seeds) by world."""
+    points = {
+        world: [
+            {
+                "strength": p.strength,
+                "kl": np.mean(p.kl),
+                "reward": np.mean(p.reward),
+                "regret": p.missed,
+                "regret_reward": np.mean(np.array(p.best) - np.array(p.reward)),
+                "kl_to_optimum": np.mean(p.to_optimum),
+                "kl_to_nearest_optimum": np.mean(p.nearest),
+                "ending": p.ending,
+            }
+            for p in found
+        ]
+        for world, found in m.points.items()
+    }
+    return {
+        "regret": m.regret,
+        "regret_low": m.low,
+        "regret_high": m.high,
+        "kl_to_optimum": m.kl_to_optimum,
+        "samples_to_90": m.samples_to_90,
+        "optimum": m.optimum,
+        "regret_reward": m.regret_reward,
+        "kl": m.kl,
+        "reward": m.reward,
+        "strength": m.strength,
+        "strength_field": m.field,
+        "data": m.data,
+        "solver": m.solver,
+        "regret_by_world": m.worlds,
+        "regret_by_samples": m.share_by_samples,
+        "points": points,
+    }
+
+
+__all__ = ["FrontierResult", "Method", "Point", "WorldCurves", "crossing", "entries", "frontier", "run"]

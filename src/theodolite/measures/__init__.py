@@ -1,0 +1,1 @@
+"""One file a question. Pure functions of evidence: no model, no file, no printing; chance in an explicit generator."""

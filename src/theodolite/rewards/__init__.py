@@ -1,0 +1,1 @@
+"""Scores that drive training: rules that a program can verify. Models and judges that score join here."""

@@ -1,0 +1,325 @@
+"""The offline trainer: transformers.Trainer around the engine and one objective.
+
+Trainer keeps what users know: launch commands, callbacks, trackers, checkpoints, resume, FSDP and DeepSpeed
+configs. Ours is the step: groups go through the engine in packs of at most `token_budget` tokens, each pack's
+share of the loss is divided by the whole optimizer step's count, so every split of a batch gives one gradient.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from theodolite.engine import ReferenceCache, packs, token_logps
+from theodolite.engine.reference import model_fingerprint
+from theodolite.errors import CheckFailed, StorageError
+from theodolite.models.adapters import attach_lora
+from theodolite.models.load import Loaded
+from theodolite.objectives.combine import Objective, parse
+from theodolite.training.config import Align
+from theodolite.training.prepare import Prepared
+from theodolite.training.watch import Watch
+from theodolite.types import Group, Loss, TokenLogps
+
+Say = Callable[[str, str], None]
+"""(event, text): 'check' for a truth that held, 'warning' for something the user should know"""
+
+
+@dataclass(slots=True)
+class Item:
+    """One group and, where the objective needs it, its reference log-probs, one row a response."""
+
+    group: Group
+    reference: list[Any] | None = None
+
+
+@dataclass(slots=True)
+class Trained:
+    """What a training left behind. `log` holds one dict a logged step."""
+
+    model: Any
+    folder: Path
+    log: list[dict[str, float]] = field(default_factory=list)
+    steps: int = 0
+
+
+def train(
+    loaded: Loaded,
+    data: Prepared,
+    config: Align,
+    folder: Path,
+    *,
+    held_out: Prepared | None = None,
+    seed: int = 0,
+    say: Say = lambda event, text: None,
+    reference_cache: Path | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Trained:
+    """Align `loaded` on `data`; the adapter (or the full model) is saved in `folder/adapter` (`folder/model`).
+
+    A training that was stopped continues from its last checkpoint in `folder`, with the same result as if it had
+    not been stopped. Raises CheckFailed when the first loss is not what the theory says it must be.
+    """
+    objective = parse(config.objective)
+    items, held = _items(loaded.model, objective, data, held_out, config, reference_cache, say)
+    model = attach_lora(loaded.model, config.lora, seed=seed) if config.lora else loaded.model.requires_grad_(True)
+    if config.gradient_checkpointing:
+        model.enable_input_require_grads()
+    trainer = GroupTrainer(
+        model=_routed(model),
+        args=_arguments(config, folder, seed, len(items), held is not None),
+        train_dataset=items,
+        eval_dataset=held,
+        objective=objective,
+        budget=config.token_budget,
+        say=say,
+        callbacks=[*callbacks, *([EarlyStoppingCallback(config.patience)] if config.patience else [])],
+    )
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if last is None:
+        _check_start(model, objective, items[: config.batch], config, say)
+    else:
+        say("resume", f"training continues from {Path(last).name}")
+    try:
+        trainer.train(resume_from_checkpoint=last)
+        kept = folder / ("adapter" if config.lora else "model")
+        if trainer.is_world_process_zero():
+            _save(model, loaded, kept)
+            (folder / "training.jsonl").write_text("".join(json.dumps(r) + "\n" for r in trainer.history()))
+    except OSError as error:
+        raise StorageError(
+            f"the training could not write to {folder}: {error}. What was saved before is kept."
+        ) from error
+    trainer.watch.finish(say)
+    return Trained(model.eval(), kept, trainer.history(), trainer.state.global_step)
+
+
+class GroupTrainer(Trainer):
+    """transformers.Trainer whose batches are groups and whose loss is an objective."""
+
+    def __init__(self, *, objective: Objective, budget: int, say: Say, **rest: Any) -> None:
+        super().__init__(data_collator=lambda items: {"items": items}, **rest)
+        self.objective, self.budget, self.say = objective, budget, say
+        self.sums: dict[str, tuple[float, int]] = {}
+        self.watch = Watch()
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
+    ) -> tuple[list[Any], float]:
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator)]
+        count = sum(_count(item.group, self.objective.unit) for batch in batches for item in batch["items"])
+        total = self.accelerator.reduce(torch.tensor(float(count), device=device)).item()
+        return batches, total / self.accelerator.num_processes  # gradients are averaged over processes afterwards
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        model.train()
+        items: list[Item] = inputs["items"]
+        parts = packs([item.group for item in items], self.budget)
+        value = 0.0
+        for number, part in enumerate(parts, 1):
+            hold = nullcontext() if number == len(parts) else self.accelerator.no_sync(model)
+            with hold, self.compute_loss_context_manager():
+                loss = self.objective(_logps(model, [items[i] for i in part], self.objective))
+                share = loss.total / max(num_items_in_batch, 1e-12)
+                self.accelerator.backward(share)
+            value += float(share.detach())
+            self._collect(loss)
+        if not math.isfinite(value):
+            raise CheckFailed(
+                f"the loss is {value} at step {self.state.global_step + 1}. Lower learning_rate (now "
+                f"{self.args.learning_rate:g}) or look for extreme rows; the last checkpoint is kept."
+            )
+        return torch.tensor(value, device=self.args.device)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """The objective on the held-out groups: `eval_loss` and the objective's own metrics."""
+        items = list(self.eval_dataset if eval_dataset is None else eval_dataset)
+        mine = items[self.accelerator.process_index :: self.accelerator.num_processes]
+        total, count, sums = 0.0, 0.0, {}
+        self.model.eval()
+        with torch.no_grad():
+            for part in packs([item.group for item in mine], self.budget):
+                loss = self.objective(_logps(self.model, [mine[i] for i in part], self.objective))
+                total, count = total + float(loss.total), count + loss.count
+                _add(sums, loss)
+        names = sorted(sums)
+        flat = torch.tensor([total, count, *(x for n in names for x in sums[n])], dtype=torch.float64)
+        flat = self.accelerator.reduce(flat.to(self.args.device, torch.float32)).tolist()
+        metrics = {f"{metric_key_prefix}_loss": flat[0] / max(flat[1], 1e-12)}
+        for i, name in enumerate(names):
+            metrics[f"{metric_key_prefix}_{name}"] = flat[2 + 2 * i] / max(flat[3 + 2 * i], 1)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs |= {name: total / max(n, 1) for name, (total, n) in self.sums.items()}
+            self.sums = {}
+            self.watch.see(self.state.global_step, logs, self.say)
+        super().log(logs, start_time)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # Trainer would count padded input_ids, which do not exist here
+
+    def history(self) -> list[dict[str, float]]:
+        """One dict a step: the training log and the evaluation at that step joined."""
+        rows: dict[int, dict[str, float]] = {}
+        for entry in self.state.log_history:
+            if "train_runtime" not in entry:
+                rows.setdefault(int(entry["step"]), {}).update(entry)
+        return [rows[step] for step in sorted(rows)]
+
+    def _collect(self, loss: Loss) -> None:
+        _add(self.sums, loss)
+
+
+def _add(sums: dict[str, tuple[float, int]], loss: Loss) -> None:
+    for name, values in loss.metrics.items():
+        total, n = sums.get(name, (0.0, 0))
+        sums[name] = (total + float(values.sum()), n + values.numel())
+
+
+def _count(group: Group, unit: str) -> float:
+    """How much a group adds to the divisor of the loss."""
+    if unit != "token":
+        return 1.0
+    if group.weights is None:
+        return float(sum(map(len, group.responses)))
+    return float(sum(sum(w != 0 for w in row) for row in group.weights))
+
+
+def _logps(model: Any, items: Sequence[Item], objective: Objective) -> TokenLogps:
+    """Through the model's own forward, so that DDP, FSDP and autocast hooks see the pass."""
+    got: TokenLogps = model(groups=[item.group for item in items], extras=objective.extras)
+    if objective.reference:
+        rows = [torch.as_tensor(row) for item in items for row in item.reference or ()]
+        padded = torch.zeros_like(got.policy)
+        for i, row in enumerate(rows):
+            padded[i, : len(row)] = row.to(padded)
+        got.reference = padded
+    return got
+
+
+def _routed(model: Any) -> Any:
+    """The model, whose forward also accepts `groups=` and then answers with TokenLogps."""
+    plain = model.forward
+
+    def forward(*args: Any, groups: Sequence[Group] | None = None, extras: Sequence[str] = (), **rest: Any) -> Any:
+        if groups is None:
+            return plain(*args, **rest)
+        outer, model.forward = model.forward, plain  # accelerate may have wrapped ours by now
+        try:
+            return token_logps(model, groups, extras=extras)
+        finally:
+            model.forward = outer
+
+    model.forward = forward
+    return model
+
+
+def _items(
+    model: Any,
+    objective: Objective,
+    data: Prepared,
+    held_out: Prepared | None,
+    config: Align,
+    cache_folder: Path | None,
+    say: Say,
+) -> tuple[list[Item], list[Item] | None]:
+    """Groups with the reference's log-probs, computed once from the model as it was handed in."""
+    sets = [data.groups, held_out.groups if held_out else []]
+    if not objective.reference:
+        made = [[Item(g) for g in groups] for groups in sets]
+    else:
+        cache = ReferenceCache(cache_folder if config.cache_reference else None, model_fingerprint(model))
+
+        def compute(groups: Sequence[Group]) -> TokenLogps:
+            with torch.no_grad():
+                return token_logps(model.eval(), groups, budget=config.token_budget)
+
+        made = [[Item(g, r) for g, r in zip(groups, cache.rows(groups, compute))] for groups in sets]
+    return made[0], (made[1] if held_out else None)
+
+
+def _arguments(config: Align, folder: Path, seed: int, rows: int, evaluate: bool) -> TrainingArguments:
+    per_step = config.batch * config.accumulate
+    steps = config.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * config.epochs))
+    every = config.eval_every or max(1, steps // 8)
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=config.batch,
+        gradient_accumulation_steps=config.accumulate,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        learning_rate=config.rate,
+        lr_scheduler_type=config.schedule,
+        warmup_steps=round(config.warmup * steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        gradient_checkpointing=config.gradient_checkpointing,
+        bf16=config.precision == "bf16",
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if evaluate else "no",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every if config.patience else config.save_every or every,
+        save_total_limit=2,
+        load_best_model_at_end=bool(config.patience and evaluate),
+        metric_for_best_model="eval_loss" if evaluate else None,
+        greater_is_better=False if evaluate else None,
+        report_to=config.report_to or "none",
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        disable_tqdm=True,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+def _check_start(model: Any, objective: Objective, items: Sequence[Item], config: Align, say: Say) -> None:
+    """At step 0 the policy is the reference that was handed in, and the loss is what the theory says."""
+    model.eval()
+    with torch.no_grad():
+        got = _logps(model, items, objective)
+    slack = 2e-2 if got.policy.dtype != torch.float32 or config.precision == "bf16" else 1e-3
+    if got.reference is not None:
+        gap = float((got.policy - got.reference).masked_fill(got.weight == 0, 0).abs().max())
+        if not gap < slack:
+            raise CheckFailed(
+                f"before the first step the policy and the reference differ by {gap:.3g} nats on a token. They must be "
+                "the same model: was the model changed after its reference log-probs were computed?"
+            )
+        say("check", f"before the first step the policy is the reference (largest gap on a token {gap:.1e} nats)")
+    expected = objective.start
+    if expected is not None:
+        value = float(objective(got).value)
+        if not abs(value - expected) < slack * max(1.0, abs(expected)):
+            raise CheckFailed(f"the first loss is {value:.4f}, but {objective.title} must start at {expected:.4f}.")
+        say("check", f"the first loss of {objective.title} is {value:.4f}, as the theory says ({expected:.4f})")
+
+
+def _save(model: Any, loaded: Loaded, folder: Path) -> None:
+    plain, model.forward = model.forward, type(model).forward.__get__(model)
+    try:
+        if hasattr(model, "peft_config"):
+            for settings in model.peft_config.values():
+                settings.base_model_name_or_path = str(loaded.path)
+        model.save_pretrained(folder)
+        loaded.tokenizer.save_pretrained(folder)
+    finally:
+        model.forward = plain
