@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 from scipy import stats as scipy_stats
 
+from theodolite.data.duplicates import near_duplicates, tokens
 from theodolite.data.views import LeftOut, View
 from theodolite.errors import DataError, UsageError
 from theodolite.stats import wilson
 from theodolite.types import Example, Reading
-
-_CJK = "\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 
 
 class Split(NamedTuple):
@@ -83,7 +78,7 @@ def merge(examples: Sequence[Example]) -> list[Example]:
 
 def word_count(text: str) -> int:
     """Words (runs of letters or digits; each Chinese, Japanese or Korean character counts)."""
-    return len(_TOKEN.findall(text))
+    return len(tokens(text))
 
 
 def by_length(
@@ -121,43 +116,6 @@ def leakage(
     Prompts are compared with all their turns; system turns are left out, for they are often the same everywhere.
     """
     return near_duplicates(_prompt_texts(train), _prompt_texts(held_out), threshold)
-
-
-def near_duplicates(
-    texts_a: Sequence[str], texts_b: Sequence[str] | None = None, threshold: float = 0.8, n: int = 5
-) -> list[tuple[int, int, float]]:
-    """(i, j, similarity) of all pairs at or above the threshold, most similar first. Exact, not a sketch.
-
-        similarity = |A & B| / |A | B|    over the sets of word n-grams (a text of fewer words is one gram)
-
-    texts_b None compares the texts of a with each other, i < j. Case, punctuation and white space do not count.
-    Pairs are found by their rarest grams: sets with Jaccard >= t share at least one of their first
-    |A| - ceil(t |A|) + 1 grams in any common order (Chaudhuri et al. 2006, prefix filter), and rare grams are
-    shared by few. What it does not see: paraphrases, translations, short texts with one word changed.
-    """
-    if not 0 < threshold <= 1 or n < 1:
-        raise UsageError(f"threshold lies between 0 and 1 and n is at least 1, got {threshold} and {n}.")
-    within = texts_b is None
-    a = [_grams(t, n) for t in texts_a]
-    b = a if texts_b is None else [_grams(t, n) for t in texts_b]
-    if not any(map(len, a)) or not any(map(len, b)):
-        return []
-    left, right = _matrices(a, b, within)
-    sizes_a, sizes_b = (np.diff(m.indptr) for m in (left, right))
-    found: list[tuple[int, int, float]] = []
-    prefix_b = _prefixes(right, threshold).T.tocsr()
-    prefix_a = _prefixes(left, threshold)
-    for start in range(0, len(a), 4096):
-        hits = (prefix_a[start : start + 4096] @ prefix_b).tocoo()
-        i, j = hits.row + start, hits.col
-        near = np.minimum(sizes_a[i], sizes_b[j]) >= threshold * np.maximum(sizes_a[i], sizes_b[j])
-        near &= (i < j) if within else True
-        i, j = i[near], j[near]
-        for part in range(0, len(i), 200_000):
-            found += _verified(
-                left, right, i[part : part + 200_000], j[part : part + 200_000], sizes_a, sizes_b, threshold
-            )
-    return sorted(found, key=lambda f: (-f[2], f[0], f[1]))
 
 
 def length_bias(pairs: Sequence[Example], count: Callable[[str], int] = word_count) -> Reading:
@@ -237,55 +195,3 @@ def _keys(e: Example, by: str) -> list[Hashable]:
 
 def _prompt_texts(examples: Sequence[Example]) -> list[str]:
     return ["\n".join(m.content for m in e.prompt if m.role != "system") for e in examples]
-
-
-def _grams(text: str, n: int) -> list[Hashable]:
-    tokens = _TOKEN.findall(text.lower())
-    if len(tokens) < n:
-        return [tuple(tokens)] if tokens else []
-    return list(dict.fromkeys(zip(*(tokens[k:] for k in range(n)))))
-
-
-def _matrices(
-    a: list[list[Hashable]], b: list[list[Hashable]], within: bool
-) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """0/1 matrices (texts x grams); columns are ordered from the rarest gram to the commonest."""
-    number: dict[Hashable, int] = {}
-    ids = [[number.setdefault(g, len(number)) for g in grams] for grams in (a if within else [*a, *b])]
-    flat = np.fromiter((i for row in ids for i in row), np.int64)
-    place = np.empty(len(number), np.int64)
-    place[np.argsort(np.bincount(flat, minlength=len(number)), kind="stable")] = np.arange(len(number))
-    sizes = np.array([len(row) for row in ids])
-    whole = sparse.csr_array(
-        (np.ones(len(flat), np.int32), place[flat], np.concatenate([[0], np.cumsum(sizes)])),
-        shape=(len(ids), len(number)),
-    )
-    whole.sort_indices()
-    return (whole, whole) if within else (whole[: len(a)], whole[len(a) :])
-
-
-def _prefixes(grams: sparse.csr_array, threshold: float) -> sparse.csr_array:
-    """Each row's rarest |A| - ceil(t |A|) + 1 grams."""
-    sizes = np.diff(grams.indptr)
-    keep = np.where(sizes > 0, sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1, 0)
-    place = np.arange(grams.nnz) - np.repeat(grams.indptr[:-1], sizes)
-    chosen = place < np.repeat(keep, sizes)
-    indptr = np.concatenate([[0], np.cumsum(keep)])
-    return sparse.csr_array((grams.data[chosen], grams.indices[chosen], indptr), shape=grams.shape)
-
-
-def _verified(
-    left: sparse.csr_array,
-    right: sparse.csr_array,
-    i: NDArray[Any],
-    j: NDArray[Any],
-    sizes_a: NDArray[Any],
-    sizes_b: NDArray[Any],
-    threshold: float,
-) -> list[tuple[int, int, float]]:
-    if not len(i):
-        return []
-    common = np.asarray(left[i].multiply(right[j]).sum(axis=1)).ravel()
-    similarity = common / (sizes_a[i] + sizes_b[j] - common)
-    good = similarity >= threshold - 1e-12
-    return [(int(p), int(q), float(s)) for p, q, s in zip(i[good], j[good], similarity[good])]

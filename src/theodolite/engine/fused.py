@@ -246,7 +246,7 @@ class FusedDecoder:
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def admit(self, prompts: Sequence[Sequence[int]], copies: Sequence[int], room: int) -> Tensor:
         """Prefill each prompt once and open `copies[i]` rows on it. Returns (sum(copies), V) logits of first tokens."""
         p, n = self.parts, sum(copies)
@@ -257,7 +257,7 @@ class FusedDecoder:
         for g, prompt in enumerate(prompts):
             hidden[g, :, len(prompt) :] = -torch.inf
         capacity = min(32, max(room, 1))
-        own = [new(len(p.layers), n, p.kv_heads, capacity, p.head_dim) for _ in range(2)]
+        own = [hidden.new_empty(len(p.layers), n, p.kv_heads, capacity, p.head_dim) for _ in range(2)]
         home = [g for g, c in enumerate(copies) for _ in range(c)]
         block = Block(
             new(*shape, p.head_dim, longest),
@@ -291,7 +291,7 @@ class FusedDecoder:
         ends = torch.tensor(lengths, device=p.device).cumsum(0) - 1
         return F.rms_norm(x[ends], p.norm.shape, p.norm, p.eps)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to each row. Returns (n, V) float32 logits of the next; the buffer is reused next step."""
         p = self.parts

@@ -55,17 +55,21 @@ def evaluate(name: str, data: Mapping[str, Any], config: Mapping[str, Any] | Non
     cfg = Source(dict(config or {}), {}, f"objective '{name}'").validate(cast(type[BaseModel], entry.config))
     p = token_logps(data)
     loss = cast(Loss, entry.function(p, cfg))
-    leaves = [p.policy, *p.extras.values()]
+    leaves = {"policy": p.policy, **p.extras}
     value = loss.value
-    grads = torch.autograd.grad(value, leaves, allow_unused=True) if value.requires_grad else [None] * len(leaves)
+    found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True) if value.requires_grad else ()
     sizes = [len(row) for row in data["policy"]]
-    per_token = [_ragged(torch.zeros_like(x) if g is None else g, sizes) for x, g in zip(leaves, grads)]
+    grads = {
+        key: _ragged(torch.zeros_like(x) if g is None else g, None if key.endswith("_row") else sizes)
+        for (key, x), g in zip(leaves.items(), found or [None] * len(leaves))
+    }
+    policy = grads.pop("policy")
     weight = torch.ones_like(loss.per_example) if loss.weight is None else loss.weight
     return {
         "loss": float(value.detach()),
         "per_example": loss.per_example.detach().tolist(),
         "weight": weight.tolist(),
-        "gradient": {"policy": per_token[0], **({"extras": dict(zip(p.extras, per_token[1:]))} if p.extras else {})},
+        "gradient": {"policy": policy, **({"extras": grads} if grads else {})},
         "metrics": {k: float(v.to(torch.float64).mean()) for k, v in loss.metrics.items() if v.numel()},
     }
 
@@ -74,7 +78,8 @@ def token_logps(data: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> 
     """TokenLogps from the JSON form; policy and extras require gradients. Raises DataError on what cannot be meant."""
     if unknown := sorted(data.keys() - set(KEYS)):
         raise DataError(
-            f"the data has an unknown key '{unknown[0]}'.{did_you_mean(unknown[0], KEYS)} It may have: {', '.join(KEYS)}."
+            f"the data has an unknown key '{unknown[0]}'.{did_you_mean(unknown[0], KEYS)} "
+            f"It may have: {', '.join(KEYS)}."
         )
     if not isinstance(data.get("policy"), list) or not data["policy"]:
         raise DataError("the data needs 'policy': one list of per-token log-probs (nats) for each response.")
@@ -132,10 +137,8 @@ def _role(role: str | int) -> int:
     return ROLES[role]
 
 
-def _ragged(x: Tensor, sizes: Sequence[int]) -> list[Any]:
-    if x.dim() == 1 or x.shape[1] != max(sizes):
-        return cast(list[Any], x.tolist())
-    return [row[:n].tolist() for row, n in zip(x, sizes)]
+def _ragged(x: Tensor, sizes: Sequence[int] | None) -> list[Any]:
+    return [row.tolist()[: None if sizes is None else sizes[i]] for i, row in enumerate(x)]
 
 
 # --- cases ---------------------------------------------------------------------------------------------------------
@@ -162,8 +165,7 @@ def example(entry: Entry, seed: int = 0) -> Json:
     data["extras"] = {
         k: [[round(rng.uniform(0.05, 1.5), 3) for _ in range(w or n)] for n in lengths] for k, w in wide.items()
     }
-    empty = ([None] * len(rows), {}, None)
-    return {key: value for key, value in data.items() if value not in empty}
+    return {key: value for key, value in data.items() if value not in ([None] * len(rows), {}, None)}
 
 
 def _nats(rng: random.Random) -> float:

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from theodolite.types import TokenLogps
 
@@ -47,8 +47,3 @@ def log_one_plus_sum_exp(x: Tensor) -> Tensor:
 def smoothed_logistic(z: Tensor, smoothing: float) -> Tensor:
     """-(1 - e) log sigmoid(z) - e log sigmoid(-z): the logistic loss when a share e of labels is flipped."""
     return -(1 - smoothing) * logsigmoid(z) - smoothing * logsigmoid(-z)
-
-
-def softplus_exact(z: Tensor) -> Tensor:
-    """log(1 + e^z) without torch's linear shortcut above 20, which is off by 2e-9."""
-    return softplus(z, threshold=50)

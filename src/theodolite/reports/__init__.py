@@ -7,7 +7,6 @@
     svg, plots the drawings
     page       report.html and report.json
     card       the model card beside an adapter
-    compare    several runs on one page
 
 Nothing here imports torch or loads a model.
 """

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from theodolite.errors import UsageError
 from theodolite.reports import words
-from theodolite.reports.contents import contents
+from theodolite.reports.contents import contents, mapping
 from theodolite.reports.folder import RunData, load
 from theodolite.reports.page import save
 
@@ -40,37 +40,47 @@ tokenizer = AutoTokenizer.from_pretrained({here!r})"""
 def write(run: Path, adapter: Path) -> Path:
     """Write ADAPTER/README.md from what the run folder holds; returns its path."""
     if not Path(adapter).is_dir():
-        raise UsageError(f"there is no adapter folder {adapter} to put a model card in. Pass the folder that the align step wrote.")
+        raise UsageError(
+            f"there is no adapter folder {adapter} to put a model card in. Pass the folder that the align step wrote."
+        )
     return save(Path(adapter) / "README.md", render(load(run), Path(adapter)))
 
 
 def render(data: RunData, adapter: Path) -> str:
     """The card as Markdown with YAML front matter."""
-    page, model = contents(data), data.run.get("model") or {}
-    facts, whole = adapter_facts(adapter), (adapter / "config.json").exists() and not (adapter / "adapter_config.json").exists()
+    page, model = contents(data), mapping(data.run.get("model"))
+    facts, whole = (
+        adapter_facts(adapter),
+        (adapter / "config.json").exists() and not (adapter / "adapter_config.json").exists(),
+    )
     base = str(model.get("name") or facts.get("base_model_name_or_path") or "unknown")
     front = front_matter(page, base, whole, objective(data))
-    return _environment().get_template("card.md.jinja").render(
-        front=front,
-        title=page["title"],
-        verdict=page["verdict"],
-        what=what(page, base, whole, facts, objective(data)),
-        data=rows_in_words(page["data"]),
-        base=base,
-        parameters=words.compact(model.get("parameters")),
-        fingerprint=str(model.get("fingerprint") or ""),
-        version=str((data.run.get("versions") or {}).get("theodolite", "")),
-        created=page["created"],
-        took=words.duration(page["seconds"]),
-        machine=dict(page["provenance"]).get("Machine", ""),
-        command=str(data.run.get("command") or ""),
-        loading=loading(base, whole, adapter.name),
-        levels=" and ".join(sorted({words.level_text(r["level"]) for r in page["readings"] if r["shown"]["span"]})) or "missing",
-        readings=[r for r in page["readings"] if not r["shown"]["curve"]],
-        limits=limits(page),
-        warnings=page["warnings"],
-        checks=page["checks"],
-        recipe=data.recipe_text.strip().replace("```", "'''"),
+    return (
+        _environment()
+        .get_template("card.md.jinja")
+        .render(
+            front=front,
+            title=page["title"],
+            verdict=page["verdict"],
+            what=what(page, base, whole, facts, objective(data)),
+            data=rows_in_words(page["data"]),
+            base=base,
+            parameters=words.compact(model.get("parameters")),
+            fingerprint=str(model.get("fingerprint") or ""),
+            version=str(mapping(data.run.get("versions")).get("theodolite", "")),
+            created=page["created"],
+            took=words.duration(page["seconds"]),
+            machine=dict(page["provenance"]).get("Machine", ""),
+            command=str(data.run.get("command") or ""),
+            loading=loading(base, whole, adapter.name),
+            levels=" and ".join(sorted({words.level_text(r["level"]) for r in page["readings"] if r["shown"]["span"]}))
+            or "missing",
+            readings=[r for r in page["readings"] if not r["shown"]["curve"]],
+            limits=limits(page),
+            warnings=page["warnings"],
+            checks=page["checks"],
+            recipe=data.recipe_text.strip().replace("```", "'''"),
+        )
     )
 
 
@@ -97,7 +107,7 @@ def adapter_facts(adapter: Path) -> dict[str, Any]:
 
 def objective(data: RunData) -> str:
     """The name of the align step's objective, however the recipe spells it; '' where there is none."""
-    steps = [s for s in data.recipe.get("steps") or () if isinstance(s, dict) and s.get("step") == "align"]
+    steps = [s for s in data.asked if s.get("step") == "align"]
     found = steps[0].get("objective", "") if steps else ""
     return str(found.get("name", "")) if isinstance(found, dict) else str(found or "")
 
@@ -149,6 +159,15 @@ def escape(value: Any) -> str:
 @functools.cache
 def _environment() -> Environment:
     # Markdown, not HTML: what is not trusted passes through the `md` filter, which escapes tags as well.
-    env = Environment(loader=PackageLoader("theodolite.reports"), autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"md": escape, "code": lambda text: str(text).replace("`", "'").replace("\n", " ").replace("|", "\\|")}
+    env = Environment(
+        loader=PackageLoader("theodolite.reports"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        "md": escape,
+        "code": lambda text: str(text).replace("`", "'").replace("\n", " ").replace("|", "\\|"),
+    }
     return env

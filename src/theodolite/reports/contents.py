@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -28,13 +29,22 @@ STEP_WORDS = {
     "audit": "Audited",
     "report": "Wrote this page",
 }
-ORDER = ("pass_rate", "pass_rate_loose", "constraint_rate", "reward_accuracy", "kl", "kl.per_token", "length", "truncated")
+ORDER = (
+    "pass_rate",
+    "pass_rate_loose",
+    "constraint_rate",
+    "reward_accuracy",
+    "kl",
+    "kl.per_token",
+    "length",
+    "truncated",
+)
 
 
 def contents(data: RunData) -> dict[str, Any]:
     """The page's data. Sections that have nothing to say are None; `absent` tells why."""
     verdict = headline(data.readings)
-    return finite(
+    page: dict[str, Any] = finite(
         {
             "format": 1,
             "title": str(data.run.get("title") or data.run.get("name") or data.path.name),
@@ -60,6 +70,7 @@ def contents(data: RunData) -> dict[str, Any]:
             "problems": list(data.problems),
         }
     )
+    return page
 
 
 def finite(value: Any) -> Any:
@@ -113,7 +124,8 @@ def families(data: RunData) -> list[dict[str, Any]]:
     rank = {name: i for i, name in enumerate(ORDER)}
     ordered = sorted(found, key=lambda b: rank.get(b, len(ORDER)))
     return [
-        {"name": base, "label": words.label(base)} | {side: reading(r, decimals(r, data)) for side, r in found[base].items()}
+        {"name": base, "label": words.label(base)}
+        | {side: reading(r, decimals(r, data)) for side, r in found[base].items()}
         for base in ordered
         if any(not math.isnan(r.value) for r in found[base].values()) and base != "best_of_n"
     ]
@@ -122,7 +134,7 @@ def families(data: RunData) -> list[dict[str, Any]]:
 def by_constraint(difference: Reading | None) -> dict[str, Any] | None:
     """Rows sorted by their difference, best first, each told apart from chance or not."""
     rows = [r for r in (difference.parts.get("by_constraint") or () if difference else ()) if isinstance(r, dict)]
-    made = []
+    made: list[dict[str, Any]] = []
     for row in rows:
         sides = {k: _float(row.get(k)) for k in BOUNDS}
         change = Reading("x.difference", sides["difference"], sides["low"], sides["high"], unit="share")
@@ -176,7 +188,7 @@ def _compare_curve(after: Reading, kl: Reading, curve: list[dict[str, float]]) -
             f"The best-of-{last['n']:.0f} curve ends at {words.percent(last['value'])} for {last['kl']:.1f} nats; the aligned "
             f"model reaches {words.percent(after.value)} for {words.number(kl.value, 1)} nats, beyond what the curve can be compared with."
         )
-    for left, right in zip(curve, curve[1:], strict=False):
+    for left, right in itertools.pairwise(curve):
         if left["kl"] <= kl.value <= right["kl"] and right["kl"] > left["kl"]:
             share = (kl.value - left["kl"]) / (right["kl"] - left["kl"])
             value = left["value"] + share * (right["value"] - left["value"])
@@ -189,7 +201,7 @@ def _compare_curve(after: Reading, kl: Reading, curve: list[dict[str, float]]) -
 
 def steps(data: RunData) -> list[dict[str, Any]]:
     """Recipe steps in words with what the runner recorded; steps never reached are named too."""
-    asked = [s for s in data.recipe.get("steps") or () if isinstance(s, dict)]
+    asked = data.asked
     kinds = [str(s.get("step") or next(iter(s), "")) for s in asked]
     count = max(len(asked), len(data.steps))
     made = []
@@ -221,7 +233,9 @@ def rows_used(data: Mapping[str, Any]) -> dict[str, Any] | None:
         if isinstance(bad, Mapping):
             key = (str(bad.get("reason") or "no reason given"), str(bad.get("fix") or ""))
             by_reason.setdefault(key, []).append(bad.get("row"))
-    left_out = [{"reason": reason, "fix": fix, "count": len(rows), "rows": rows} for (reason, fix), rows in by_reason.items()]
+    left_out: list[dict[str, Any]] = [
+        {"reason": reason, "fix": fix, "count": len(rows), "rows": rows} for (reason, fix), rows in by_reason.items()
+    ]
     left_out.sort(key=lambda group: -group["count"])
     return {k: data.get(k) for k in ("rows", "kept", "length_bias")} | {"left_out": left_out}
 
@@ -233,8 +247,7 @@ def event(row: Mapping[str, Any]) -> dict[str, str]:
 def provenance(data: RunData) -> list[tuple[str, str]]:
     """(what, value) lines, known ones only."""
     run = data.run
-    machine = run.get("machine") if isinstance(run.get("machine"), dict) else {}
-    versions = run.get("versions") if isinstance(run.get("versions"), dict) else {}
+    machine, versions = mapping(run.get("machine")), mapping(run.get("versions"))
     cores = f"{machine['cores']} cores" if machine.get("cores") else ""
     memory = f"{float(machine['memory_gb']):.0f} GB of memory" if _is_number(machine.get("memory_gb")) else ""
     parts = [str(machine.get("cpu") or ""), cores, memory, str(machine.get("gpu") or "no GPU" if machine else "")]
@@ -248,6 +261,11 @@ def provenance(data: RunData) -> list[tuple[str, str]]:
         ("To repeat", str(run.get("command") or "")),
     ]
     return [(k, v) for k, v in lines if v]
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a dict, else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _is_number(value: Any) -> bool:

@@ -50,6 +50,12 @@ class RunData:
     def reading(self, name: str) -> Reading | None:
         return next((r for r in self.readings if r.name == name), None)
 
+    @property
+    def asked(self) -> list[Row]:
+        """The recipe's steps, as far as they are steps."""
+        steps = self.recipe.get("steps")
+        return [s for s in steps if isinstance(s, dict)] if isinstance(steps, list) else []
+
     def said(self, kind: str) -> list[Row]:
         """The events of one kind, such as 'warning' or 'check', in the order they happened."""
         return [e for e in self.events if e.get("event") == kind and e.get("text")]
@@ -115,7 +121,9 @@ def _whole(path: Path, kind: type[T], problems: list[str]) -> T:
         problems.append(f"{path.name} is not valid JSON ({error}); it was left out.")
         return kind()
     if not isinstance(value, kind):
-        problems.append(f"{path.name} should hold a {kind.__name__}, but holds a {type(value).__name__}; it was left out.")
+        problems.append(
+            f"{path.name} should hold a {kind.__name__}, but holds a {type(value).__name__}; it was left out."
+        )
         return kind()
     return value
 
@@ -136,7 +144,9 @@ def _rows(path: Path, problems: list[str]) -> tuple[Row, ...]:
             bad.append(number)
     if bad:
         which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        problems.append(f"{path.name}: {len(bad)} of {len(bad) + len(found)} lines cannot be read (line {which}); they were left out.")
+        problems.append(
+            f"{path.name}: {len(bad)} of {len(bad) + len(found)} lines cannot be read (line {which}); they were left out."
+        )
     return tuple(found)
 
 
@@ -144,7 +154,9 @@ def _recipe(text: str, problems: list[str]) -> Row:
     try:
         value = yaml.safe_load(text) if text else {}
     except yaml.YAMLError as error:
-        problems.append(f"recipe.yaml is not valid YAML ({getattr(error, 'problem', error)}); it is shown as it stands.")
+        problems.append(
+            f"recipe.yaml is not valid YAML ({getattr(error, 'problem', error)}); it is shown as it stands."
+        )
         return {}
     return clean(value) if isinstance(value, dict) else {}
 

@@ -20,11 +20,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from theodolite.errors import StorageError
-from theodolite.reports import plots, words
+from theodolite.reports import plots, verdict, words
 from theodolite.reports.contents import contents
-from theodolite.reports.folder import RunData, load
+from theodolite.reports.folder import ABSENT, RunData, load
 
-__all__ = ["RunData", "contents", "load", "render", "write"]
+__all__ = ["RunData", "contents", "headline", "load", "render", "write"]
 
 WIDE, PHONE = 760, 335
 
@@ -39,13 +39,21 @@ def write(run: Path) -> Path:
 def render(data: RunData) -> str:
     """The page as HTML text."""
     page = contents(data)
-    return fill("page.html.jinja", page | {"figures": figures(page), "groups": groups(page["readings"])})
+    why = {name: page["absent"].get(name, "") for name in ABSENT}
+    return fill("page.html.jinja", page | {"figures": figures(page), "groups": groups(page["readings"]), "why": why})
+
+
+def headline(run: Path) -> str:
+    """The page's first sentence, for a terminal or a ledger."""
+    return str(verdict.headline(load(run).readings).sentence)
 
 
 def figures(page: Mapping[str, Any]) -> dict[str, Any]:
     """Every drawing of the page, by section; a section without data has none."""
     about = page["verdict"]["about"]
-    main = next((f for f in page["key_numbers"] if f["name"] == about and {"before", "after", "alone"} & f.keys()), None)
+    main = next(
+        (f for f in page["key_numbers"] if f["name"] == about and {"before", "after", "alone"} & f.keys()), None
+    )
     rows, edge, training = page["by_constraint"], page["frontier"], page["training"]
     return {
         "scale": both(plots.scale, main, "scale") if main else "",
@@ -87,22 +95,38 @@ def save(path: Path, text: str) -> Path:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}. Free some space or choose another runs folder.") from None
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space or choose another runs folder."
+        ) from None
     return path
 
 
 @functools.cache
 def _environment() -> Environment:
     env = Environment(
-        loader=PackageLoader("theodolite.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("theodolite.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    env.filters |= {"typeset": typeset, "duration": words.duration, "plural": words.plural, "compact": words.compact, "percent": words.percent}
-    env.globals["css"] = Markup(resources.files("theodolite.reports").joinpath("templates/page.css").read_text(encoding="utf-8"))
+    env.filters |= {
+        "typeset": typeset,
+        "duration": words.duration,
+        "plural": words.plural,
+        "compact": words.compact,
+        "percent": words.percent,
+    }
+    env.globals["css"] = Markup(
+        resources.files("theodolite.reports").joinpath("templates/page.css").read_text(encoding="utf-8")
+    )
     return env
 
 
 def typeset(value: Any) -> Markup:
     """Escaped text that breaks lines only where a reader would: never inside '44 %', '6.2 nats' or 'held-out'."""
     said = re.sub(r"(?<=\d) (?=%)", "\u202f", str(value)).replace("held-out", "held-\u2060out")
-    said = re.sub(r"(?<=\d) (?=(?:%|points|nats|tokens|min|s|h|GB)\b)|(?<=[=<]) (?=\d)|(?<=\bp) (?=[=<])", "\u00a0", said)
+    said = re.sub(
+        r"(?<=\d) (?=(?:%|points|nats|tokens|min|s|h|GB)\b)|(?<=[=<]) (?=\d)|(?<=\bp) (?=[=<])", "\u00a0", said
+    )
     return escape(said)

@@ -7,6 +7,7 @@ after a filled one, and the aligned point is a reticle whose hairs are its inter
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,7 +27,14 @@ def scale(family: Mapping[str, Any], name: str, width: float) -> Markup:
     ground = 20 + 30.0 * len(sides)
     marks = [_reading_row(family[s], s, axis, 22 + 30 * i, ground, width) for i, s in enumerate(sides)]
     return figure(
-        name, width, ground + 34, family["label"], _spoken(family), _graduations(axis, ground, family, width), _shift(family, axis, ground), *marks
+        name,
+        width,
+        ground + 34,
+        family["label"],
+        _spoken(family),
+        _graduations(axis, ground, family, width),
+        _shift(family, axis, ground),
+        *marks,
     )
 
 
@@ -37,9 +45,15 @@ def _reading_row(reading: Mapping[str, Any], side: str, axis: Axis, y: float, gr
     left, right = ends or (x, x)
     said = (f"{side} " if side != "alone" else "") + reading["shown"]["amount"]
     put_left = right + 10 + 7.2 * len(said) > width
-    label = text(left - 9, y + 4.5, said, f"label {kind}-text", "end") if put_left else text(right + 9, y + 4.5, said, f"label {kind}-text")
+    label = (
+        text(left - 9, y + 4.5, said, f"label {kind}-text", "end")
+        if put_left
+        else text(right + 9, y + 4.5, said, f"label {kind}-text")
+    )
     hair = line(x, y, x, ground, f"drop {kind}-line")
-    return group(hair, line(left, y, right, y, f"interval {kind}-line") if ends else Markup(""), _mark(x, y, kind), label)
+    return group(
+        hair, line(left, y, right, y, f"interval {kind}-line") if ends else Markup(""), _mark(x, y, kind), label
+    )
 
 
 def _mark(x: float, y: float, kind: str, r: float = 5) -> Markup:
@@ -71,7 +85,9 @@ def _graduations(axis: Axis, y: float, family: Mapping[str, Any], width: float) 
         value = i * fine
         near = abs(value / step - round(value / step)) < 1e-6
         half = abs(2 * value / step - round(2 * value / step)) < 1e-6
-        strokes.append(line(axis(value), y, axis(value), y + (10 if near else 7 if half else 4), "limb" if near else "limb fine"))
+        strokes.append(
+            line(axis(value), y, axis(value), y + (10 if near else 7 if half else 4), "limb" if near else "limb fine")
+        )
         i += 1
     unit = next((family[s]["unit"] for s in ("after", "before", "alone") if s in family), "")
     decimals = axis.decimals(10 if width > NARROW else 5)
@@ -103,7 +119,8 @@ def _shift(family: Mapping[str, Any], axis: Axis, y: float) -> Markup:
     sure = low is not None and high is not None and (low > 0 or high < 0)
     fits = said and abs(b - a) > 8 * len(said)
     return group(
-        line(a, y, b, y, "shift" if sure else "shift unsure") if abs(b - a) > 1 else "", text((a + b) / 2, y - 7, said, "tick", "middle") if fits else ""
+        line(a, y, b, y, "shift" if sure else "shift unsure") if abs(b - a) > 1 else "",
+        text((a + b) / 2, y - 7, said, "tick", "middle") if fits else "",
     )
 
 
@@ -176,7 +193,14 @@ def dumbbells(rows: Sequence[Mapping[str, Any]], name: str, width: float) -> Mar
     ticks = axis.ticks(4 if narrow else 5)
     grid = [line(axis(v), top - 6, axis(v), bottom, "grid") for v in ticks]
     heads = [
-        text(axis(v), top - 12, words.number(v) + (" %" if v == 100 else ""), "tick", "end" if narrow and v == 100 else "middle") for v in ticks
+        text(
+            axis(v),
+            top - 12,
+            words.number(v) + (" %" if v == 100 else ""),
+            "tick",
+            "end" if narrow and v == 100 else "middle",
+        )
+        for v in ticks
     ]
     drawn = [group(*_dumbbell(row, axis, top + i * height, width, narrow)) for i, row in enumerate(rows)]
     desc = " ".join(f"{r['constraint']}: {_rates(r)}, change {r['shown']}." for r in rows)
@@ -200,7 +224,10 @@ def _dumbbell(row: Mapping[str, Any], axis: Axis, top: float, width: float, narr
 
 
 def _rates(row: Mapping[str, Any]) -> str:
-    return " ".join(f"{side} {words.percent(row[side])}" if row[side] is not None else f"{side} unknown" for side in ("before", "after"))
+    return " ".join(
+        f"{side} {words.percent(row[side])}" if row[side] is not None else f"{side} unknown"
+        for side in ("before", "after")
+    )
 
 
 def frontier(plot: Mapping[str, Any], name: str, width: float) -> Markup:
@@ -229,7 +256,10 @@ def frontier(plot: Mapping[str, Any], name: str, width: float) -> Markup:
 
 def _frame(x: Axis, y: Axis, height: float) -> Markup:
     rows = [line(x.start, y(v), x.end, y(v), "grid") for v in y.ticks(5)]
-    names = [text(x.start - 8, y(v) + 4, words.number(v) + (" %" if v == y.ticks(5)[-1] else ""), "tick", "end") for v in y.ticks(5)]
+    names = [
+        text(x.start - 8, y(v) + 4, words.number(v) + (" %" if v == y.ticks(5)[-1] else ""), "tick", "end")
+        for v in y.ticks(5)
+    ]
     under = [text(x(v), height - 26, words.number(v, x.decimals(6)), "tick", "middle") for v in x.ticks(6)]
     marks = [line(x(v), y.start, x(v), y.start + 5, "limb") for v in x.ticks(6)]
     return group(*rows, line(x.start, y.start, x.end, y.start, "limb"), *names, *under, *marks)
@@ -252,8 +282,10 @@ def _best_of_n(curve: Sequence[Mapping[str, Any]], x: Axis, y: Axis, narrow: boo
     ]
     last_x, last_y = path[-1]
     room = x.end - last_x > 150
-    title = text(last_x + 8, last_y - 8, "best of n" if narrow else "best of n samples", "label curve-text") if room else text(
-        last_x - 4, last_y - 14, "best of n", "label curve-text", "end"
+    title = (
+        text(last_x + 8, last_y - 8, "best of n" if narrow else "best of n samples", "label curve-text")
+        if room
+        else text(last_x - 4, last_y - 14, "best of n", "label curve-text", "end")
     )
     return group(svg.trace(path, "curve"), *bars, *dots, *names, title)
 
@@ -262,7 +294,11 @@ def _before_point(p: Mapping[str, Any], x: Axis, y: Axis) -> Markup:
     px, py = x(0), y(100 * p["value"])
     bar = line(px, y(100 * p["low"]), px, y(100 * p["high"]), "interval before-line") if p["low"] is not None else ""
     below = y(100 * (p["low"] if p["low"] is not None else p["value"])) + 15
-    return group(bar, _mark(px, py, "before"), text(px + 9, min(below, y.start - 5), f"before {words.percent(p['value'])}", "label before-text"))
+    return group(
+        bar,
+        _mark(px, py, "before"),
+        text(px + 9, min(below, y.start - 5), f"before {words.percent(p['value'])}", "label before-text"),
+    )
 
 
 def _reticle(p: Mapping[str, Any], x: Axis, y: Axis, width: float) -> Markup:
@@ -275,7 +311,8 @@ def _reticle(p: Mapping[str, Any], x: Axis, y: Axis, width: float) -> Markup:
         hairs.append(line(x(p["kl_low"]), py, x(p["kl_high"]), py, "interval after-line"))
     left = px > 0.6 * width
     said = f"after {words.percent(p['value'])}"
-    return group(*hairs, dot(px, py, "ring", 9), _mark(px, py, "after", 3.5), text(px + (-13 if left else 13), py - 12, said, "label after-text", "end" if left else "start"))
+    label = text(px + (-13 if left else 13), py - 12, said, "label after-text", "end" if left else "start")
+    return group(*hairs, dot(px, py, "ring", 9), _mark(px, py, "after", 3.5), label)
 
 
 def _frontier_words(plot: Mapping[str, Any]) -> str:
@@ -283,8 +320,14 @@ def _frontier_words(plot: Mapping[str, Any]) -> str:
     if plot["before"]:
         said.append(f"Before, at KL 0: {words.percent(plot['before']['value'])}.")
     if plot["after"]:
-        said.append(f"Aligned, at KL {words.number(plot['after']['kl'], 1)} nats: {words.percent(plot['after']['value'])}.")
-    said += [f"Best of {p['n']:.0f}, KL {words.number(p['kl'], 2)}: {words.percent(p['value'])}." for p in plot["curve"] if p["n"] is not None]
+        said.append(
+            f"Aligned, at KL {words.number(plot['after']['kl'], 1)} nats: {words.percent(plot['after']['value'])}."
+        )
+    said += [
+        f"Best of {p['n']:.0f}, KL {words.number(p['kl'], 2)}: {words.percent(p['value'])}."
+        for p in plot["curve"]
+        if p["n"] is not None
+    ]
     return " ".join(said)
 
 
@@ -301,10 +344,16 @@ def panel(data: Mapping[str, Any], name: str, width: float = 250, height: float 
     y = Axis(low, high, height - 26, 14)
     grid = [line(x.start, y(v), x.end, y(v), "grid") for v in (low, (low + high) / 2, high)]
     marks = [text(x.start - 6, y(v) + 4, t, "tick small", "end") for v, t in zip((low, high), ends, strict=True)]
-    under = [text(x(v), height - 9, f"{v:,.0f}", "tick small", a) for v, a in ((x.low, "start"), (x.high, "end"))] if x.low < x.high else []
+    under = (
+        [text(x(v), height - 9, f"{v:,.0f}", "tick small", a) for v, a in ((x.low, "start"), (x.high, "end"))]
+        if x.low < x.high
+        else []
+    )
     zero = [line(x.start, y(0), x.end, y(0), "limb fine")] if low < 0 < high else []
     desc = " ".join(f"{s['name']} goes from {_short(s['first'])} to {_short(s['last'])}." for s in data["series"])
-    return figure(name, width, height, data["title"], desc, *grid, *zero, *marks, *under, *_series(data["series"], x, y))
+    return figure(
+        name, width, height, data["title"], desc, *grid, *zero, *marks, *under, *_series(data["series"], x, y)
+    )
 
 
 def _series(series: Sequence[Mapping[str, Any]], x: Axis, y: Axis) -> Iterable[Markup]:
@@ -321,7 +370,7 @@ def _apart(wanted: Sequence[float], gap: float) -> list[float]:
     """The wanted heights pushed apart until neighbours are at least `gap` from each other."""
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     placed = list(wanted)
-    for a, b in zip(order, order[1:], strict=False):
+    for a, b in itertools.pairwise(order):
         placed[b] = max(placed[b], placed[a] + gap)
     return placed
 
@@ -331,4 +380,6 @@ def _short(value: float) -> str:
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
         mantissa, _, power = f"{value:.1e}".partition("e")
         return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", "−")
-    return words.number(value, 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3)
+    return words.number(
+        value, 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
+    )

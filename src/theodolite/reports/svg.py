@@ -51,7 +51,9 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def text(x: float, y: float, words: object, class_: str = "", anchor: str = "start") -> Markup:
-    return tag("text", words, x=float(x), y=float(y), class_=class_ or None, text_anchor=None if anchor == "start" else anchor)
+    return tag(
+        "text", words, x=float(x), y=float(y), class_=class_ or None, text_anchor=None if anchor == "start" else anchor
+    )
 
 
 def dot(x: float, y: float, class_: str, r: float = 4.5) -> Markup:

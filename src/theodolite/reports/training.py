@@ -24,7 +24,7 @@ POINTS, ROWS, MOST = 240, 60, 12
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """{panels, columns, rows, of, hidden}: known panels first, then every other number that was logged."""
+    """{panels, columns, rows, of, hidden, broken}: known panels first, then every other number that was logged."""
     steps = [(row, row.get("step", i)) for i, row in enumerate(rows)]
     logged = [(row, float(step)) for row, step in steps if _numeric(step)]
     keys = [k for k in dict.fromkeys(k for row, _ in logged for k in row) if _is_series(k, logged)]
@@ -32,7 +32,15 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     named = {k for _, _, wanted in known for k in wanted}
     others = [(k.replace("_", " "), "", [k]) for k in keys if k not in named]
     panels = [panel(title, unit, wanted, logged) for title, unit, wanted in [*known, *others] if wanted]
-    if not panels:
+    broken = sorted(
+        {
+            k
+            for row, _ in logged
+            for k in row
+            if k not in keys and isinstance(row[k], float) and not math.isfinite(row[k])
+        }
+    )
+    if not panels and not broken:
         return None
     by_step: dict[float, dict[str, Any]] = {}
     for row, step in logged:
@@ -44,10 +52,13 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "columns": ["step", *keys],
         "rows": [table[i] for i in spread(len(table), ROWS)],
         "of": len(table),
+        "broken": broken,
     }
 
 
-def panel(title: str, unit: str, keys: Sequence[str], logged: Sequence[tuple[Mapping[str, Any], float]]) -> dict[str, Any]:
+def panel(
+    title: str, unit: str, keys: Sequence[str], logged: Sequence[tuple[Mapping[str, Any], float]]
+) -> dict[str, Any]:
     series, undefined = [], 0
     for key in keys:
         points = [[step, float(row[key])] for row, step in logged if _numeric(row.get(key))]

@@ -68,15 +68,25 @@ def _subject(known: dict[str, Reading]) -> str:
     return next((b for b in (*MAIN, *differing) if b in differing or b in both), "")
 
 
-def _compared(about: str, before: Reading | None, after: Reading | None, difference: Reading, known: dict[str, Reading]) -> Verdict:
+def _compared(
+    about: str, before: Reading | None, after: Reading | None, difference: Reading, known: dict[str, Reading]
+) -> Verdict:
     name, decimals = _lower(words.label(about)), words.agreeing(before, after, difference)
     two = _pair(before, after, decimals)
     kind: Kind = "unclear" if not detectable(difference) else "rose" if difference.low > 0 else "fell"
-    good = None if kind == "unclear" or difference.better == "neither" else (kind == "rose") == (difference.better == "higher")
+    good = (
+        None
+        if kind == "unclear" or difference.better == "neither"
+        else (kind == "rose") == (difference.better == "higher")
+    )
     if math.isnan(difference.low) or math.isnan(difference.high):
         claim = f"{_upper(name)} changed{' ' + two if two else ''}, but how sure this is was not computed"
     elif kind == "unclear":
-        rates = f": {words.amount(before, decimals)} before, {words.amount(after, decimals)} after" if before and after else ""
+        rates = (
+            f": {words.amount(before, decimals)} before, {words.amount(after, decimals)} after"
+            if before and after
+            else ""
+        )
         claim = f"No detectable change in {name}{rates}"
     else:
         claim = f"{_upper(name)} {kind}{' ' + two if two else ''}"
@@ -99,7 +109,10 @@ def _pair(before: Reading | None, after: Reading | None, decimals: int) -> str:
 
 def _evidence(difference: Reading, decimals: int) -> str:
     span = words.span(difference, decimals)
-    said = [words.amount(difference, decimals), f"{words.level_text(difference.level)} interval {span}" if span else "no interval"]
+    said = [
+        words.amount(difference, decimals),
+        f"{words.level_text(difference.level)} interval {span}" if span else "no interval",
+    ]
     return ", ".join([*said, *filter(None, [words.p_text(difference.p_value)])])
 
 
@@ -142,7 +155,11 @@ def _unpaired(
     name = words.label(about)
     rates = [f"{words.amount(r)} {side}" for r, side in ((before, "before"), (after, "after")) if r is not None]
     reason = f": {difference.note}" if difference is not None and difference.note else ""
-    claim = f"{name}: {', '.join(rates)}, without a paired comparison{reason}" if rates else f"{name} could not be compared{reason}"
+    claim = (
+        f"{name}: {', '.join(rates)}, without a paired comparison{reason}"
+        if rates
+        else f"{name} could not be compared{reason}"
+    )
     return Verdict("unpaired", claim, cost=_cost(known.get("kl")), length=_length(known), about=about)
 
 
@@ -153,7 +170,13 @@ def _no_comparison(known: dict[str, Reading]) -> Verdict:
     if main is None:
         return Verdict("none", "Nothing was measured")
     span = words.span(main)
-    evidence = f"{words.level_text(main.level)} interval {span}, n = {main.n:,}" if span else f"n = {main.n:,}" if main.n else ""
+    evidence = (
+        f"{words.level_text(main.level)} interval {span}, n = {main.n:,}"
+        if span
+        else f"n = {main.n:,}"
+        if main.n
+        else ""
+    )
     base, side = words.split(main.name)
     claim = f"{words.label(base)} is {words.amount(main)}" + (f" {side} training" if side else "")
     return Verdict("measured", claim, evidence=evidence, about=base)

@@ -126,10 +126,9 @@ def detect(text: str) -> str | None:
 def scores(text: str, script: str) -> dict[str, float]:
     """The score of step 2 for each language of that script; higher is likelier, 0 is no evidence."""
     tokens = [t for t in _tokens(_plain(text)) if script_of(t) == script]
-    rivals = {code: p for code, p in profiles().items() if p.script == script}
+    rivals, sharing = _rivals(script)
     if not tokens:
         return dict.fromkeys(rivals, 0.0)
-    sharing = Counter(word for p in rivals.values() for word in p.words)
     return {code: sum(_evidence(t, p, sharing) for t in tokens) / len(tokens) for code, p in rivals.items()}
 
 
@@ -137,6 +136,13 @@ def script_of(text: str) -> str | None:
     """The script most letters belong to, or None without letters."""
     counts = _letters_by_script(text)
     return counts.most_common(1)[0][0] if counts else None
+
+
+@functools.cache
+def _rivals(script: str) -> tuple[dict[str, Profile], Counter[str]]:
+    """The languages of a script, and how many of them have each function word."""
+    rivals = {code: p for code, p in profiles().items() if p.script == script}
+    return rivals, Counter(word for p in rivals.values() for word in p.words)
 
 
 def _evidence(token: str, profile: Profile, sharing: Counter[str]) -> float:

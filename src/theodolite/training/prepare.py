@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from theodolite.data import views
 from theodolite.errors import DataError, UsageError
 from theodolite.models.chat import group_of
 from theodolite.types import Example, Group, Role
@@ -26,12 +27,6 @@ class Prepared:
     groups: list[Group]
     dropped: list[str] = field(default_factory=list)
     """one sentence for each Example that was left out"""
-
-
-def best(example: Example) -> Example:
-    """The Example with its best-scored response alone (the first of equals); what SFT learns from."""
-    scored = max(example.responses, key=lambda r: float("-inf") if r.score is None else r.score)
-    return example.with_responses([scored])
 
 
 def prepare(examples: Sequence[Example], kind: str, tokenizer: Any, *, max_length: int) -> Prepared:
@@ -55,7 +50,10 @@ def _group(example: Example, kind: str, tokenizer: Any, max_length: int) -> Grou
     if not example.responses:
         raise DataError(f"example '{example.id}' has no response.")
     if kind == "sft":
-        example = best(example)
+        kept, left = views.sft([example])
+        if left:
+            raise DataError(f"example '{example.id}': {left[0].reason}.")
+        example = kept[0]
     elif roles is not None and len(example.responses) != len(roles):
         raise DataError(
             f"example '{example.id}' has {len(example.responses)} responses, a {kind} row has {len(roles)}."

@@ -1,11 +1,11 @@
 import math
 
 import pytest
-from tests_support import comparison
 
 from theodolite.reports.folder import reading_from
 from theodolite.reports.verdict import headline
 from theodolite.types import Reading
+from unit.reports.synthetic_run import comparison
 
 
 def said(*rows):
@@ -51,7 +51,10 @@ def test_lower_may_be_better():
 
 
 def test_no_interval_is_no_verdict():
-    rows = [Reading(f"pass_rate.{s}", v, unit="share", better="higher") for s, v in (("before", 0.2), ("after", 0.44), ("difference", 0.24))]
+    rows = [
+        Reading(f"pass_rate.{s}", v, unit="share", better="higher")
+        for s, v in (("before", 0.2), ("after", 0.44), ("difference", 0.24))
+    ]
     v = said(*rows)
     assert v.kind == "unclear"
     assert "how sure this is was not computed" in v.claim
@@ -67,12 +70,20 @@ def test_an_undefined_difference_claims_nothing():
 
 def test_length_is_said_with_its_own_honesty():
     main = comparison("pass_rate", 0.2, 0.44, 0.08)
-    assert said(*main, *comparison("length", 82, 68, 4, unit="tokens", better="neither")).length == "Answers became shorter (82 to 68 tokens)"
-    assert said(*main, *comparison("length", 80, 81, 4, unit="tokens", better="neither")).length.startswith("Answer length shows no detectable")
+    assert (
+        said(*main, *comparison("length", 82, 68, 4, unit="tokens", better="neither")).length
+        == "Answers became shorter (82 to 68 tokens)"
+    )
+    assert said(*main, *comparison("length", 80, 81, 4, unit="tokens", better="neither")).length.startswith(
+        "Answer length shows no detectable"
+    )
 
 
 def test_length_alone_is_never_the_main_finding():
-    v = said(*comparison("length", 82, 68, 4, unit="tokens", better="neither"), *comparison("reward_accuracy", 0.5, 0.6, 0.05))
+    v = said(
+        *comparison("length", 82, 68, 4, unit="tokens", better="neither"),
+        *comparison("reward_accuracy", 0.5, 0.6, 0.05),
+    )
     assert v.about == "reward_accuracy"
 
 

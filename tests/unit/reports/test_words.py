@@ -42,7 +42,10 @@ def test_shares_are_percentages_and_their_differences_points():
 def test_three_readings_agree_after_rounding():
     def rates(before, after):
         d = after - before
-        return [Reading(n, v, v - 0.08, v + 0.08, unit="share") for n, v in (("x.before", before), ("x.after", after), ("x.difference", d))]
+        return [
+            Reading(n, v, v - 0.08, v + 0.08, unit="share")
+            for n, v in (("x.before", before), ("x.after", after), ("x.difference", d))
+        ]
 
     assert words.agreeing(*rates(0.20, 0.44)) == 0
     assert words.agreeing(*rates(0.204, 0.446)) == 1  # 20 -> 45 would be said to be +24
@@ -51,14 +54,28 @@ def test_three_readings_agree_after_rounding():
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.41, "0.4 s"), (9.96, "10 s"), (59.6, "1 min 00 s"), (252, "4 min 12 s"), (7500, "2 h 05 min"), (None, ""), (nan, "")],
+    [
+        (0.41, "0.4 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (252, "4 min 12 s"),
+        (7500, "2 h 05 min"),
+        (None, ""),
+        (nan, ""),
+    ],
 )
 def test_durations(seconds, said):
     assert words.duration(seconds) == said
 
 
 def test_p_values():
-    assert [words.p_text(p) for p in (0.0002, 0.0234, 0.31, 1.0, None)] == ["p < 0.001", "p = 0.023", "p = 0.31", "p = 1", ""]
+    assert [words.p_text(p) for p in (0.0002, 0.0234, 0.31, 1.0, None)] == [
+        "p < 0.001",
+        "p = 0.023",
+        "p = 0.31",
+        "p = 1",
+        "",
+    ]
 
 
 def test_names_in_words():
@@ -68,8 +85,19 @@ def test_names_in_words():
 
 
 def test_a_recipe_step_as_flat_settings():
-    step = {"step": "align", "objective": {"name": "dpo", "beta": 0.1}, "seed": None, "what": ["kl", "length"], "resume": True}
-    assert words.settings(step) == [("objective.name", "dpo"), ("objective.beta", "0.1"), ("what", "kl, length"), ("resume", "yes")]
+    step = {
+        "step": "align",
+        "objective": {"name": "dpo", "beta": 0.1},
+        "seed": None,
+        "what": ["kl", "length"],
+        "resume": True,
+    }
+    assert words.settings(step) == [
+        ("objective.name", "dpo"),
+        ("objective.beta", "0.1"),
+        ("what", "kl, length"),
+        ("resume", "yes"),
+    ]
 
 
 def test_moments():

@@ -32,7 +32,13 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
             "雨です。雪です。",
             "It is late... Go home.",
         ],
-        ["It costs 3.50 euros.", "Dr. Smith met J. Brown.", "Wait... what", "e.g. this one", "Use milk, eggs, etc. and stir."],
+        [
+            "It costs 3.50 euros.",
+            "Dr. Smith met J. Brown.",
+            "Wait... what",
+            "e.g. this one",
+            "Use milk, eggs, etc. and stir.",
+        ],
     ),
     (
         "length_constraints:number_sentences",
@@ -121,7 +127,11 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
     (
         "language:response_language",
         {"language": "de"},
-        ["Das ist ein schöner Tag und wir gehen nach Hause.", "Ich weiß nicht, was du meinst.", "DER HUND IST MÜDE UND SCHLÄFT."],
+        [
+            "Das ist ein schöner Tag und wir gehen nach Hause.",
+            "Ich weiß nicht, was du meinst.",
+            "DER HUND IST MÜDE UND SCHLÄFT.",
+        ],
         [LONG, "Dit is een mooie dag en we gaan naar huis.", "12345", "Это хороший день."],
     ),
     (

@@ -32,9 +32,9 @@ _TRIES = 30
 @functools.cache
 def all_topics() -> tuple[Topic, ...]:
     text = resources.files(__package__).joinpath("topics.json").read_text(encoding="utf-8")
-    return tuple(
-        Topic(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in json.loads(text)
-    )
+    rows: list[dict[str, Any]] = json.loads(text)
+    rows = [{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()} for row in json.loads(text)]
+    return tuple(Topic(**row) for row in rows)
 
 
 def topics(chosen: str | Sequence[str]) -> tuple[Topic, ...]:
@@ -113,7 +113,7 @@ def compose(g: Random, topic: Topic, request: str, ids: Sequence[str]) -> Exampl
     if not fit_together(ids):
         raise UsageError(f"these kinds of constraint cannot stand in one prompt: {', '.join(ids)}.")
     ordered = g.sample(list(ids), len(ids))
-    constraints = [{"id": i, "kwargs": DRAWS[i](g, topic, request)} for i in ordered]
+    constraints: list[dict[str, Any]] = [{"id": i, "kwargs": DRAWS[i](g, topic, request)} for i in ordered]
     text = " ".join([request, *(g.choice(wordings(c["id"], c["kwargs"])) for c in constraints)])
     digest = hashlib.sha256(json.dumps([text, constraints], sort_keys=True).encode()).hexdigest()[:10]
     return Example.of(text, id=f"{topic.split}-{digest}", topic=topic.topic, split=topic.split, constraints=constraints)

@@ -104,7 +104,7 @@ DRAWS: dict[str, Draw] = {
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "easy": (),
+    "easy": ("punctuation:no_comma", "theodolite:max_words", "startend:quotation", "detectable_format:title"),
     "all": tuple(sorted(DRAWS)),
 }
 """Named lists of kinds. easy: those that SmolLM2-135M-Instruct meets sometimes (5 to 70 %), so that there is
