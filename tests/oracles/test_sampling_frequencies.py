@@ -68,9 +68,13 @@ def test_first_and_second_tokens_have_the_models_frequencies(setting: dict[str, 
 
 
 def test_the_chi_square_can_fail() -> None:
-    p = np.full(50, 0.02)
-    counts = np.random.default_rng(0).multinomial(6000, np.r_[0.03, np.full(49, 0.97 / 49)])
-    assert fit(counts, p) < 1e-3
+    """Draws at temperature 1.15 do not pass for draws at temperature 1."""
+    logits = torch.randn(1, 259, generator=torch.Generator().manual_seed(0)) * 2
+    u = torch.rand(6000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    drawn, _ = Drawer()(logits.expand(6000, -1), u, Filters(temperature=1.15))
+    counts = np.bincount(drawn, minlength=259)
+    assert fit(counts, warped(logits, {"temperature": 1.15})[0].double().numpy()) > 1e-3
+    assert fit(counts, warped(logits, {})[0].double().numpy()) < 1e-6
 
 
 @pytest.mark.parametrize("spread", [0.02, 1.0, 4.0])

@@ -138,11 +138,11 @@ def test_both_paths_give_the_same_samples(name: str) -> None:
 def test_greedy_equals_generate_on_the_real_model(smollm: Any) -> None:
     questions = ["What is the capital of France?", "Write a haiku about rain.", "Explain gravity to a child, briefly."]
     examples = [Example.of(q) for q in questions]
+    expected = [generated(smollm.model, smollm.tokenizer, example, 40) for example in examples]
     for path in ("fused", "forward"):
         sampler = LocalSampler(smollm.model, smollm.tokenizer, path=path)
-        out = sampler.sample(examples, Sampling(max_new_tokens=48, temperature=0))
-        for example, got in zip(examples, out, strict=True):
-            assert got.responses[0].tokens == generated(smollm.model, smollm.tokenizer, example, 48)
+        out = sampler.sample(examples, Sampling(max_new_tokens=40, temperature=0))
+        assert [e.responses[0].tokens for e in out] == expected, path
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ def length_bias(pairs: Sequence[Example], count: Callable[[str], int] = word_cou
     interval = wilson(float(units.sum()), n)
     parts: dict[str, Any] = {"pairs": len(pairs)}
     if len(pairs):
-        means = lengths.mean(0)
+        means = lengths.mean(0).tolist()
         parts |= {"mean_difference": means[0] - means[1], "mean_chosen": means[0], "mean_rejected": means[1]}
     return Reading(
         "length_bias",

@@ -16,7 +16,7 @@ from theodolite.data import files
 from theodolite.errors import DataError, UsageError, did_you_mean
 
 _SPLITS = {"train", "test", "validation", "valid", "val", "dev", "eval"}
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def open_source(source: str, split: str) -> Source:
         if split != "train":
             raise UsageError(f"{path} is one file and has no split '{split}'. Name the file that holds that split.")
         return _files(path.name.split(".")[0], [path])
-    missing = f"there is no file {source}.{did_you_mean(path.name, _beside(path))}"
+    missing = f"there is no file {source}.{did_you_mean(path.name, _near(path))}"
     if files.kind(path) or not _HUB_NAME.fullmatch(source):
         raise DataError(missing[0].upper() + missing[1:])
     return _hub(source, split, missing)
@@ -48,9 +48,13 @@ def _files(label: str, paths: list[Path]) -> Source:
     return Source(label, (replace(row, file=p.name) for p in paths for row in files.rows(p)))
 
 
-def _beside(path: Path) -> list[str]:
-    folder = path.parent
-    return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+def _near(path: Path) -> list[str]:
+    """Names of what stands in the same folder: those that begin alike, where there are any."""
+    if not path.parent.is_dir():
+        return []
+    names = sorted(p.name for p in path.parent.iterdir())
+    stem = path.name.split(".")[0]
+    return [n for n in names if n.startswith(stem) or stem.startswith(n.split(".")[0])] or names
 
 
 def _folder(folder: Path, split: str) -> Source:

@@ -33,9 +33,10 @@ def trl_rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
     {"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"role": "assistant", "content": "Hello"}], ...}
     """
     kinds = {_trl_kind(e) for e in examples}
-    if len(kinds) > 1:
+    if len(kinds) > 1 or not kinds <= {"pairs", "labels", "single answers"}:
+        have = ", ".join(sorted(kinds))
         raise DataError(
-            f"TRL's columns need Examples of one kind, these are {', '.join(sorted(kinds))}. Take one view."
+            f"TRL's columns need Examples of one kind: pairs, labels or single answers; these are {have}. Take a view."
         )
     kind = next(iter(kinds), "pairs")
     if kind == "pairs":

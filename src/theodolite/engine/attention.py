@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedConfig
 
+from theodolite.engine.lean import lean_layers
 from theodolite.engine.packing import Layout
 from theodolite.errors import ModelError
 
@@ -108,8 +109,9 @@ AttentionInterface.register(ATTENTION, packed_attention)
 
 
 @contextlib.contextmanager
-def packed_rows(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
-    """Inside, the attention of `model` follows `layout`; afterwards everything is as it was.
+def packed_rows(model: torch.nn.Module, layout: Layout, lean: bool = True) -> Iterator[None]:
+    """Inside, the attention of `model` follows `layout` (and, with `lean`, its other layers save passes over memory,
+    see `lean`); afterwards everything is as it was.
 
     transformers builds no mask for an attention it has no mask function for, so none is built here. Gradient
     checkpointing recomputes layers during backward, after this scope has ended: the checkpointed functions re-enter
@@ -122,7 +124,7 @@ def packed_rows(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
         for config, _ in before:
             config._attn_implementation_internal = ATTENTION
         try:
-            with _checkpoints(model, layout):
+            with _checkpoints(model, layout, lean), lean_layers(model) if lean else contextlib.nullcontext():
                 yield
         finally:
             for config, name in before:
@@ -131,7 +133,7 @@ def packed_rows(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _checkpoints(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
+def _checkpoints(model: torch.nn.Module, layout: Layout, lean: bool) -> Iterator[None]:
     """Make checkpointed layers remember the layout for their recomputation."""
     layers = [
         m for m in model.modules() if getattr(m, "gradient_checkpointing", False) and "_gradient_checkpointing_func" in vars(m)
@@ -143,7 +145,7 @@ def _checkpoints(model: torch.nn.Module, layout: Layout) -> Iterator[None]:
             def again(*inner: Any, **inner_kwargs: Any) -> Any:
                 if _layout.get() is layout:
                     return function(*inner, **inner_kwargs)
-                with packed_rows(model, layout):
+                with packed_rows(model, layout, lean):
                     return function(*inner, **inner_kwargs)
 
             return checkpoint(again, *args, **kwargs)

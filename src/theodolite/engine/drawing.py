@@ -44,9 +44,13 @@ def uniforms(seed: int, prompt: Sequence[int], k: int, n: int) -> np.ndarray:
 
     Philox with a 128-bit key hashed from (seed, k, prompt ids). Source: Salmon et al. 2011, Parallel random numbers.
     """
+    return np.random.Generator(np.random.Philox(key=key(seed, prompt, k))).random(n)
+
+
+def key(seed: int, prompt: Sequence[int], k: int) -> int:
+    """128 bits that stand for (seed, prompt, k)."""
     text = np.asarray([seed, k, *prompt], dtype=np.int64).tobytes()
-    key = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
-    return np.random.Generator(np.random.Philox(key=key)).random(n)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
 
 
 class Drawer:

@@ -52,7 +52,7 @@ class Head:
 
     def __post_init__(self) -> None:
         if self.linear is None:
-            object.__setattr__(self, "linear", _bare(self.module))
+            object.__setattr__(self, "linear", bare(self.module))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., V) in at least float32; materialised, so for a few rows only."""
@@ -64,7 +64,7 @@ class Head:
         return z if self.softcap is None else self.softcap * torch.tanh(z / self.softcap)
 
 
-def _bare(m: Any) -> bool:
+def bare(m: Any) -> bool:
     """A linear layer that nothing wraps: no adapter, quantisation, sharding, hook or parametrisation."""
     if type(m) is not nn.Linear or type(m.weight) is not nn.Parameter or "forward" in vars(m):
         return False

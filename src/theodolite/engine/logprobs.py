@@ -82,12 +82,14 @@ def token_logps(
 @dataclass(frozen=True, slots=True)
 class Route:
     """How a model is run. packed: shared prompts. head: its output layer is intercepted (else logits are built).
-    keys: which optional arguments its forward takes. why: what kept it from a better route, '' for nothing."""
+    keys: which optional arguments its forward takes. why: what kept it from a better route, '' for nothing.
+    lean: layers that save passes over memory are used."""
 
     packed: bool
     head: bool
     keys: frozenset[str]
     why: str = ""
+    lean: bool = True
 
 
 def inner(model: nn.Module) -> Any:
@@ -143,7 +145,7 @@ def _run(model: nn.Module, pack: Packed, route: Route, extras: Sequence[str]) ->
 
     with contextlib.ExitStack() as scope:
         if pack.layout is not None:
-            scope.enter_context(packed_rows(model, pack.layout))
+            scope.enter_context(packed_rows(model, pack.layout, route.lean))
         kwargs: dict[str, Any] = {"input_ids": pack.tokens}
         if pack.layout is not None:
             kwargs["position_ids"] = pack.layout.position[None]
@@ -261,19 +263,19 @@ def _try_out(model: nn.Module, base: Any) -> tuple[Route, Route]:
     near = _NEAR.get(base.get_input_embeddings().weight.dtype, 2e-4)
     device = base.get_input_embeddings().weight.device
 
-    def attempt(packed: bool, head: bool) -> Tensor:
+    def attempt(packed: bool, lean: bool) -> Tensor:
         pack = (pack_row if packed else pad_rows)(groups, [0, 2], device)
-        return _collect(groups, pack.scored.row, pack.scored.column, [_run(model, pack, Route(packed, head, keys), ())]).policy
+        return _collect(groups, pack.scored.row, pack.scored.column, [_run(model, pack, Route(packed, True, keys, lean=lean), ())]).policy
 
     def plainly() -> Tensor:
         alone = [pad_rows([Group(g.prompt, (r,))], [0], device) for g in groups for r in g.responses]
         rows = [_run(model, one, Route(False, False, keys), ())["logp"] for one in alone]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
-    def fault(packed: bool, head: bool) -> str:
+    def fault(packed: bool, lean: bool = False) -> str:
         try:
             with traced() as trace:
-                apart = float((attempt(packed, head) - truth).abs().max())
+                apart = float((attempt(packed, lean) - truth).abs().max())
         except _REFUSALS as error:
             return f"a trial run failed ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
         if not apart <= near:
@@ -282,11 +284,12 @@ def _try_out(model: nn.Module, base: Any) -> tuple[Route, Route]:
 
     with evaluating(model), torch.no_grad():
         truth = plainly()
-        without_head = fault(False, True)
+        without_head = fault(packed=False)
         padded = Route(False, not without_head, keys, without_head and f"its output layer cannot be intercepted, {without_head}")
-        reason = "it has virtual tokens" if _virtual_tokens(model) else without_head or _kind_fault(base, keys) or fault(True, True)
+        reason = "it has virtual tokens" if _virtual_tokens(model) else without_head or _kind_fault(base, keys) or fault(packed=True)
+        lean = not reason and not fault(packed=True, lean=True)
     if not reason:
-        return Route(True, True, keys), padded
+        return Route(True, True, keys, lean=lean), padded
     return replace(padded, why=padded.why or f"prompts are not shared, since {reason}"), padded
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
-from theodolite.exact.world import Floats, World
+from theodolite.exact.world import Floats, World, logsumexp
 
 
 def prefers(world: World) -> Floats:
@@ -71,5 +71,5 @@ def order_mass(world: World, lists: np.ndarray) -> Floats:
 def _plackett_luce(judged: Floats) -> Floats:
     """(..., k) scores in ranked order to the chance of that order."""
     k = judged.shape[-1]
-    log_each = [judged[..., i] - logsumexp(judged[..., i:], axis=-1) for i in range(k)]
+    log_each = [judged[..., i] - logsumexp(judged[..., i:])[..., 0] for i in range(k)]
     return np.asarray(np.exp(sum(log_each)))

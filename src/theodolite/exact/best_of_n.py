@@ -95,4 +95,4 @@ def memoryless_limit(masses: ArrayLike, delta: float) -> float:
     """Largest mean reward of one token at KL <= delta nats: Lambda'(lam) where lam Lambda' - Lambda = delta."""
     m = np.asarray(masses, float)
     keep = m > 0
-    return float(reward_at_kl(np.log(m[keep])[None], np.arange(len(m), dtype=float)[keep][None], delta)[0])
+    return float(reward_at_kl(np.log(m[keep])[None], np.arange(len(m), dtype=float)[keep][None], delta))

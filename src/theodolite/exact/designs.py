@@ -8,6 +8,7 @@ What the data kinds become here:
     pairs      two different draws of p, compared; scores are what the annotators go by
     labels     one draw of p with a thumb up or down
     rankings   `listed` different draws of p, ranked; scores are the number of answers ranked below
+    teacher    the winner again; the score is log phi / L, phi the optimum at beta 1 of what annotators go by: an aligned model
     negatives  the loser of a comparison, beside fresh draws of p where the objective wants its own samples
 """
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from theodolite.errors import UsageError
 from theodolite.exact import annotators
+from theodolite.exact.optimum import optimum
 from theodolite.exact.world import Floats, World
 from theodolite.types import Role
 
@@ -92,6 +94,12 @@ def _sft(worlds: Sequence[World], roles: Sequence[str], listed: int) -> Design:
     return _rows(y, role, -1, _stack(annotators.winners, worlds))
 
 
+def _teacher(worlds: Sequence[World], roles: Sequence[str], listed: int) -> Design:
+    own = _sft(worlds, roles, listed)
+    score = _stack(lambda w: optimum(w.logp, w.judged, 1.0) / w.length, worlds)[..., None]
+    return _rows(own.response, Role.OTHER, -1, own.mass, score)
+
+
 def _labels(worlds: Sequence[World], roles: Sequence[str], listed: int) -> Design:
     y = np.arange(worlds[0].shape[1])
     up = _stack(annotators.likes, worlds)
@@ -152,4 +160,5 @@ def _mismatched(own: Design, prompts: int) -> Design:
 
 _MAKERS: dict[str, Callable[[Sequence[World], Sequence[str], int], Design]] = {
     "sft": _sft, "pairs": _pairs, "labels": _labels, "rankings": _rankings, "negatives": _negatives,
+    "teacher": _teacher,
 }  # fmt: skip

@@ -147,7 +147,7 @@ class FrontierResult:
 
 
 def run(
-    worlds: list[str] | None = None, exact: bool = False, seeds: int = 10, progress: Progress | None = None
+    worlds: list[str] | None = None, exact: bool = False, seeds: int = 5, progress: Progress | None = None
 ) -> FrontierResult:
     """`frontier` over every registered objective that a world can train; what the command line calls."""
     return frontier(worlds, None, seeds=seeds, exact=exact, progress=progress)
@@ -157,7 +157,7 @@ def frontier(
     worlds: Sequence[str] | None = None,
     objectives: Sequence[str] | None = None,
     *,
-    seeds: int = 10,
+    seeds: int = 5,
     strengths: Sequence[float] = STRENGTHS,
     exact: bool = False,
     samples: int = 2048,
@@ -211,10 +211,10 @@ class _Stage:
         return list(by_shape.values())
 
     def train(
-        self, entry: Entry, cfg: Config | None, chosen: Sequence[str], samples: int | None
-    ) -> dict[str, tuple[list[Floats], list[str], str]]:
-        """World name -> tables, endings (one a seed) and the solver's name."""
-        found = {}
+        self, entry: Entry, cfg: Config | None, chosen: Sequence[str], samples: int | None, strength: float, lam: float | None
+    ) -> tuple[dict[str, Point], str]:
+        """Train and measure the worlds `chosen`: name -> Point, and the solver's name. lam: see `measure`."""
+        found, solver = {}, ""
         for group in self.groups(chosen):
             flat = [w for name in group for w in self.worlds[name]]
             key = (entry.data, tuple(entry.roles), tuple(group))
@@ -222,29 +222,36 @@ class _Stage:
                 self._designs[key] = design(entry.data, entry.roles, flat)
             rng = np.random.default_rng([0 if samples is None else samples, len(group)])
             result: Trained = train(entry, flat, cfg, samples=samples, rng=rng, made=self._designs[key])
-            for i, name in enumerate(group):
-                part = slice(i * self.seeds, (i + 1) * self.seeds)
-                found[name] = (result.logpi[part], result.ending[part], result.solver)
-        return found
+            found |= self.measure(group, np.stack(result.logpi), result.ending, strength, lam)
+            solver = result.solver
+        return found, solver
 
-    def point(self, name: str, tables: list[Floats], endings: list[str], strength: float, lam: float | None) -> Point:
-        """Measure the tables of a world's seeds; lam is the inverse temperature of the optimum they aim at."""
-        worlds = self.worlds[name]
-        spent = [float(kl(q, w.logp).mean()) for q, w in zip(tables, worlds)]
-        got = [float(expected(q, w.reward).mean()) for q, w in zip(tables, worlds)]
-        best = [float(reward_at_kl(w.logp, w.reward, k)[0]) for w, k in zip(worlds, spent)]
-        nearest = [excess_kl(q, w.logp, w.reward) for q, w in zip(tables, worlds)]
-        aim = nearest
-        if lam is not None:
-            aim = [float(kl(q, tilted(w.logp, w.reward, np.full(w.shape[0], lam))).mean()) for q, w in zip(tables, worlds)]
-        return Point(strength, spent, got, best, aim, nearest, {e: endings.count(e) for e in sorted(set(endings))})
+    def measure(
+        self, group: Sequence[str], pi: Floats, endings: Sequence[str], strength: float, lam: float | None
+    ) -> dict[str, Point]:
+        """A Point for each world of a group from its seeds' policies pi (worlds * seeds, X, Y).
+
+        lam: the inverse temperature of the optimum the policies aim at; None measures to the nearest.
+        """
+        flat = [w for name in group for w in self.worlds[name]]
+        logp, reward = np.stack([w.logp for w in flat]), np.stack([w.reward for w in flat])
+        spent, got = kl(pi, logp).mean(-1), expected(pi, reward).mean(-1)
+        best, nearest = reward_at_kl(logp, reward, spent), excess_kl(pi, logp, reward)
+        aim = nearest if lam is None else kl(pi, tilted(logp, reward, np.full(logp.shape[:-1], lam))).mean(-1)
+        found = {}
+        for i, name in enumerate(group):
+            own = slice(i * self.seeds, (i + 1) * self.seeds)
+            ends = list(endings[own])
+            numbers = [v[own].tolist() for v in (spent, got, best, aim, nearest)]
+            found[name] = Point(strength, *numbers, {e: ends.count(e) for e in sorted(set(ends))})
+        return found
 
     def curves(self, name: str) -> WorldCurves:
         worlds = self.worlds[name]
         logp, reward = (np.concatenate([getattr(w, key) for w in worlds]) for key in ("logp", "reward"))
         judged = np.concatenate([w.judged for w in worlds])
         spend, most = kl_and_reward(logp, reward, np.inf)
-        lams = lam_at_kl(logp, reward, spend[0] * np.linspace(0, 1, 41) ** 2)
+        lams = lam_at_kl(logp, reward, spend * np.linspace(0, 1, 41) ** 2)
         line = kl_and_reward(logp, reward, lams)
         costs, gains = best_of_n.curve(logp, reward, DRAWS, judged)
         return WorldCurves(
@@ -252,8 +259,8 @@ class _Stage:
             all(w.faithful for w in worlds),
             [(float(k), float(r)) for k, r in zip(*line)],
             [(n, float(k), float(r)) for n, k, r in zip(DRAWS, costs, gains)],
-            float(most[0]),
-            float(spend[0]),
+            float(most),
+            float(spend),
         )
 
 
@@ -265,8 +272,9 @@ def _method(entry: Entry, stage: _Stage, strengths: Sequence[float], grid: Seque
     sweep = _configs(entry, strengths)
     for strength, cfg in sweep:
         lam = 1 / strength if named else None
-        for name, (tables, endings, made.solver) in stage.train(entry, cfg, stage.names, stage.samples).items():
-            made.points.setdefault(name, []).append(stage.point(name, tables, endings, strength, lam))
+        points, made.solver = stage.train(entry, cfg, stage.names, stage.samples, strength, lam)
+        for name, point in points.items():
+            made.points.setdefault(name, []).append(point)
     at = _headline(made, stage)
     if grid:
         made.share_by_samples = [_sampled_share(entry, sweep[at][1], stage, m) for m in grid]
@@ -308,9 +316,8 @@ def _headline(made: Method, stage: _Stage) -> int:
 
 def _sampled_share(entry: Entry, cfg: Config | None, stage: _Stage, m: int) -> float:
     """Regret over the headline worlds when each prompt has m verdicts."""
-    found = stage.train(entry, cfg, stage.headline, m)
-    points = [stage.point(name, tables, endings, math.nan, None) for name, (tables, endings, _) in found.items()]
-    return _share(np.array([p.best for p in points]), np.array([p.reward for p in points]))
+    points, _ = stage.train(entry, cfg, stage.headline, m, math.nan, None)
+    return _share(np.array([p.best for p in points.values()]), np.array([p.reward for p in points.values()]))
 
 
 def crossing(grid: Sequence[int], shares: Sequence[float], bar: float = 0.1) -> float | None:
@@ -332,11 +339,11 @@ def _best_of_n(stage: _Stage) -> Method:
     """Best-of-n as a method: the annotators' own choice among n draws, its law exact, whatever the samples."""
     made = Method("best_of_n", "The best of n draws, as the annotators see it; no training.", "reward", "n")
     made.solver = "closed form"
-    for name in stage.names:
-        worlds = stage.worlds[name]
-        for n in DRAWS:
-            laws = [best_of_n.best_of_n(w.logp, w.judged, n) for w in worlds]
-            made.points.setdefault(name, []).append(stage.point(name, laws, ["exact"] * len(laws), n, None))
+    for n in DRAWS:
+        for group in stage.groups(stage.names):
+            laws = np.stack([best_of_n.best_of_n(w.logp, w.judged, n) for name in group for w in stage.worlds[name]])
+            for name, point in stage.measure(group, laws, ["exact"] * len(laws), n, None).items():
+                made.points.setdefault(name, []).append(point)
     _headline(made, stage)
     return made
 

@@ -8,8 +8,9 @@ result is what the method converges to with unlimited data, or with m samples. N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from theodolite.exact.designs import Design, NotApplicable, design
 from theodolite.exact.solve import ENDINGS, Solved, solve
 from theodolite.exact.world import Floats, World
 from theodolite.registry import Entry, get
-from theodolite.types import TokenLogps
+from theodolite.types import Role, TokenLogps
 
 EXTRAS = {"log1mp"}
 """per-token extras that a table can compute; anything else an objective declares makes it not applicable"""
@@ -67,6 +68,8 @@ def train(
     entry = get("objective", objective) if isinstance(objective, str) else objective
     if missing := set(entry.extras) - EXTRAS:
         raise NotApplicable(f"needs {', '.join(sorted(missing))} for every token, which a table does not have.")
+    if missing := set(entry.shared) - set(SHARED):
+        raise NotApplicable(f"shares {', '.join(sorted(missing))} over a step, whose expectation is not known here.")
     cfg = (entry.config() if entry.config else None) if cfg is None else cfg
     data = made or design(entry.data, entry.roles, worlds)
     if samples is not None:
@@ -116,7 +119,9 @@ class Blocks:
     def field(self, entry: Entry, cfg: Config | None, x: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
         """Expected loss (b,) of the problems `live` at logits x (b, P * Y), and its gradient as the objective gives it."""
         x = x.detach().requires_grad_(True)
-        loss = entry.function(self.rows(x, live, entry), cfg)
+        rows = self.rows(x, live, entry)
+        rows.shared = self.shared(rows, entry.shared, cfg, live)
+        loss = entry.function(rows, cfg)
         n = self.mass[live].numel()
         if loss.per_example.shape != (n,):
             raise CheckFailed(
@@ -148,6 +153,32 @@ class Blocks:
             label=self.label.repeat(b, 1).view(-1),
             reference=tokens(self.start[live]) if entry.reference else None,
         )
+
+    def shared(self, p: TokenLogps, names: Sequence[str], cfg: Config | None, live: Tensor) -> dict[str, Tensor]:
+        """Each step-wide number as an exact expectation of its own world, (b * N,) so that worlds may differ."""
+        b, (n, k) = len(live), self.index.shape
+        ratio, mass = p.logratio().detach().view(b, n, k), self.mass[live]
+        found = {name: SHARED[name](ratio, mass, self.role, self.label, cfg) for name in names}
+        return {name: value.repeat_interleave(n) for name, value in found.items()}
+
+
+def _kto_z0(ratio: Tensor, mass: Tensor, role: Tensor, label: Tensor, cfg: Any) -> Tensor:
+    """(b,) max(0, expected log-ratio of mismatched rows), nats."""
+    away = torch.where(role == Role.MISMATCHED, ratio, 0.0).sum(2)
+    return ((away * mass).sum(1) / mass.sum(1)).clamp(min=0)
+
+
+def _bco_delta(ratio: Tensor, mass: Tensor, role: Tensor, label: Tensor, cfg: Any) -> Tensor:
+    """(b,) where the running mean of all rewards settles, or the mid-point of the class means."""
+    reward, good = cfg.beta * ratio[:, :, 0], (label[:, 0] == 1).to(ratio.dtype)
+    if cfg.shift == "class_mean_ema":
+        sides = [mass * side for side in (good, 1 - good)]
+        return sum(((reward * m).sum(1) / m.sum(1).clamp(min=1e-300) for m in sides), ratio.new_zeros(len(ratio))) / 2
+    return (reward * mass).sum(1) / mass.sum(1)
+
+
+SHARED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Any], Tensor]] = {"kto_z0": _kto_z0, "bco_delta": _bco_delta}
+"""step-wide numbers, as declared by objectives, from (b, N, K) log-ratios, (b, N) mass and (N, K) roles and labels"""
 
 
 def _collect(worlds: Sequence[World], solved: Solved) -> Trained:

@@ -97,8 +97,8 @@ def token_logps(data: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> 
         group=torch.tensor(_column(data, "group", rows, list(range(rows)))),
         role=torch.tensor([_role(r) for r in _column(data, "role", rows, ["other"] * rows)]),
         score=torch.tensor(
-            [math.nan if s is None else float(s) for s in _column(data, "score", rows, [None] * rows)]
-        ).to(dtype),
+            [math.nan if s is None else float(s) for s in _column(data, "score", rows, [None] * rows)], dtype=dtype
+        ),
         label=torch.tensor([-1 if x is None else int(x) for x in _column(data, "label", rows, [None] * rows)]),
         reference=None if data.get("reference") is None else _padded("reference", data["reference"], shape, dtype),
         extras=extras,
@@ -189,7 +189,7 @@ def _layout(entry: Entry) -> list[list[Json]]:
     votes = [{"role": "judged", "label": v, "score": float(o), "tokens": 1} for o in range(2) for v in (1, 0)]
     match entry.data:
         case "sft":
-            return [[{}, *wrong], [{}, *wrong], [{}]]
+            return [[{"tokens": 7}, *wrong], [{}, *wrong], [{}]]
         case "pairs":
             third: list[Json] = [{}] if entry.name == "slic" else []
             return [[*pair, *third], [pair[1], pair[0], *third], [pair[0], pair[1] | {"score": 2.0}, *third]]
@@ -230,6 +230,8 @@ def variants(config: type[BaseModel]) -> Iterator[tuple[str, Any]]:
         else:
             options = [default * 1.5, 0.2, default / 2]
         for value in options:
+            if value == default:
+                continue
             try:
                 config(**{name: value})
             except ValidationError:

@@ -50,7 +50,7 @@ def constrained_sft(p: TokenLogps, cfg: ConstrainedSft) -> Loss:
 
     p: one response per group (else the chosen, liked or best), with reference; column t of a row is token t of the
     response, counted from 0 also where early tokens are not scored. Weights 1 on scored tokens.
-    Returns per_example (N,), mean over the tokens of each example, and weight (N,) the number of scored tokens.
+    Returns per_example (N,), lower is better, the mean over the tokens of each example; weight (N,) is their number.
     At the start the gradient is SFT's and the loss the mean of (2 / beta_t) log 2. beta -> 0 is SFT; beta -> inf
     trains only tokens that fell below the reference. The value is a surrogate: the true NLL is the metric `nll`.
     """

@@ -41,8 +41,8 @@ def sft(p: TokenLogps, cfg: Sft) -> Loss:
     p: one response per group. Where roles, labels or scores are known it trains on the chosen, the liked or the
     best response of each group (see `rows.targets`), so it can be added to any preference objective.
     Weights: 1 on what is trained on; other positive values weigh a token without changing the divisor.
-    Returns per_example (N,), the NLL in nats per token (token_mean, seq_mean) or per answer (seq_sum), lower is
-    better; weight (N,) is the number of scored tokens (token_mean) or 1; 0 where a group has nothing to train on.
+    Returns per_example (N,), lower is better: the NLL in nats per token (token_mean, seq_mean) or per answer
+    (seq_sum); weight (N,) is the number of scored tokens (token_mean) or 1; 0 where a group has nothing to train on.
     Limits: uniform logits give log V. seq_sum times N equals token_mean times tokens.
     Neighbours: per-micro-batch token means averaged over accumulation steps differ from this global one.
     """

@@ -123,8 +123,8 @@ def npo_kl(p: TokenLogps, cfg: Npo) -> Loss:
         label 0 (forget): -(2 / beta) log sigmoid(-beta ratio)
         label 1 (retain): retain_weight * mean_t KL(reference || policy)_t
 
-    p: as for `npo`, and p.extras['reference_kl'] (R, T), nats, with gradient. Returns per_example (G,), lower is
-    better; retain rows start at 0.
+    p: as for `npo`, and p.extras['reference_kl'] (R, T), nats, with gradient.
+    Returns per_example (G,), lower is better; retain rows start at 0.
     """
     rows, retain, forget = _forget(p, cfg, "npo_kl")
     kept = masked_mean(need_extra(p, "reference_kl", "npo_kl"), p.weight)[rows].to(forget.dtype)

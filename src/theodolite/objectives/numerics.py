@@ -21,7 +21,7 @@ def log1mexp(a: Tensor) -> Tensor:
     passes the gradient on: a token that is almost certain must still feel the push away from it.
     `log1mexp(log 0.5)` is log 0.5.
     """
-    a = a + (a.clamp(max=CEILING) - a).detach()
+    a = torch.where(a > CEILING, a + (CEILING - a).detach(), a)
     near, far = a.clamp(min=-math.log(2)), a.clamp(max=-math.log(2))  # each branch only sees what it is good at
     return torch.where(a > -math.log(2), torch.log(-torch.expm1(near)), torch.log1p(-torch.exp(far)))
 

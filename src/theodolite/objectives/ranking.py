@@ -117,7 +117,14 @@ class Aft(Config):
     """Weight of the NLL per token of the best-scored answers."""
 
 
-@register("objective", "aft", config=Aft, source="arXiv:2309.02144 (AFT); formula re-derived", data="rankings")
+@register(
+    "objective",
+    "aft",
+    config=Aft,
+    source="arXiv:2309.02144 (AFT); formula re-derived",
+    data="rankings",
+    strength="boundary",
+)
 def aft(p: TokenLogps, cfg: Aft) -> Loss:
     """Alignment fine-tuning: better answers above worse ones, but worse ones not pushed without end.
 

@@ -66,7 +66,7 @@ def kto(p: TokenLogps, cfg: Kto) -> Loss:
         )
     z0, ratio = shared_value("kto_z0", p, cfg), p.logratio()[rows]
     toward = torch.where(good, ratio - z0, z0 - ratio)
-    weight = torch.where(good, cfg.desirable_weight, cfg.undesirable_weight).to(ratio.dtype)
+    weight = torch.full_like(ratio.detach(), cfg.undesirable_weight).masked_fill(good, cfg.desirable_weight)
     metrics = _label_metrics(p, rows, good, cfg.beta * ratio) | {"kl": z0[None]}
     return Loss(weight * torch.sigmoid(-cfg.beta * toward), metrics=metrics)
 

@@ -114,3 +114,16 @@ def test_aft_sums_over_right_and_wrong(run):
 
 def test_ranking_accuracy(run):
     assert float(run("rrhf", GOLDEN).metrics["rewards/accuracies"]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("variant", ["boundary", "unconstrained"])
+def test_aft_slopes_by_finite_differences(run, slope, variant):
+    """On the rows that the detached boundary does not hang on: all but the lowest right answer."""
+    s, r = [-1.0, -2.0, -1.5, -3.0], [1.0, 1.0, 0.0, 0.0]
+    g = slope("aft", ranked(s, r), variant=variant)[:, 0]
+    for i in (0, 2, 3):
+        ends = [
+            float(run("aft", ranked([x + d * (k == i) for k, x in enumerate(s)], r), variant=variant).value.detach())
+            for d in (1e-6, -1e-6)
+        ]
+        assert float(g[i]) == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-7)

@@ -74,3 +74,16 @@ def test_bidirectional_kl(run):
     # 0.9 (0.2 * 0.5 + 0.8 * 0.3) + 0.1 * 2 = 0.306 + 0.2
     got = run("bidirectional_kl", data, kl_weight=0.9, reverse_share=0.2)
     assert float(got.value.detach()) == pytest.approx(0.506)
+
+
+def test_bialign_slopes_by_finite_differences(run, slope):
+    """On the rows that do not span the detached range."""
+    q, t = [-1.0, -3.0, -1.4, -2.1], [-0.3, -0.1, -0.2, -0.7]
+    g = slope("bialign", subsets(q, t))[:, 0]
+    assert g.abs().max() > 0
+    for i in (2, 3):
+        ends = [
+            float(run("bialign", subsets([x + d * (k == i) for k, x in enumerate(q)], t)).value.detach())
+            for d in (1e-6, -1e-6)
+        ]
+        assert float(g[i]) == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-7)

@@ -19,6 +19,7 @@ from theodolite.data.readers._row import (
     prompt_of,
     system_of,
     text,
+    value,
 )
 from theodolite.registry import register
 from theodolite.types import Example, Message, Response
@@ -105,7 +106,7 @@ def shared(a: Sequence[Message], b: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _turns(row: Row, column: str) -> tuple[Message, ...]:
-    found = row.get(column)
+    found = value(row, column)
     if is_messages(found):
         return messages(found, column)
     return (
@@ -122,8 +123,10 @@ def _explicit(prompt: tuple[Message, ...], chosen: Any, rejected: Any) -> tuple[
             reason = f"the conversation in '{name}' does not begin with the prompt"
             raise RowError(reason, "make both the same, or leave 'prompt' out: columns={'prompt': None}")
         answers.append(_answer(turns[-1:], name))
-    fuller = max((chosen[:-1], rejected[:-1], prompt), key=len)  # a conversation may hold a system turn besides
-    return check_prompt(fuller if len(fuller) > len(prompt) else prompt), answers
+    if chosen[:-1] and rejected[:-1] and _plain(chosen[:-1]) != _plain(rejected[:-1]):
+        raise RowError("the two conversations have different prompts", "compare answers to one prompt only")
+    fuller = max((prompt, chosen[:-1], rejected[:-1]), key=len)  # a conversation may hold a system turn besides
+    return check_prompt(fuller), answers
 
 
 def _plain(turns: Sequence[Message]) -> list[tuple[str, str]]:

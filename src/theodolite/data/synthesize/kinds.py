@@ -104,11 +104,25 @@ DRAWS: dict[str, Draw] = {
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "easy": ("punctuation:no_comma", "theodolite:max_words", "startend:quotation", "detectable_format:title"),
+    "easy": (
+        "detectable_format:number_highlighted_sections",
+        "keywords:existence",
+        "keywords:forbidden_words",
+        "keywords:frequency",
+        "keywords:letter_frequency",
+        "punctuation:no_comma",
+        "theodolite:contains_number",
+        "theodolite:contains_question",
+        "theodolite:exact_lines",
+        "theodolite:numbered_list",
+        "theodolite:one_sentence",
+        "theodolite:word_range",
+    ),
     "all": tuple(sorted(DRAWS)),
 }
-"""Named lists of kinds. easy: those that SmolLM2-135M-Instruct meets sometimes (5 to 70 %), so that there is
-something to learn from. all: every kind that can be composed."""
+"""Named lists of kinds. all: every kind that can be composed. easy: those that SmolLM2-135M-Instruct meets sometimes,
+so that there is something to learn from; it met each alone in 12 % (exact_lines) to 60 % (one_sentence) of 17 to 39
+sampled answers (temperature 0.8, 100 tokens, training topics)."""
 
 
 def kinds(chosen: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,159 @@
+"""The same layers with fewer passes over memory, for float32 on CPU.
+
+There a matrix product runs near the machine's peak, while every `a * b` or `a + b` on the side reads and writes whole
+activations at memory speed; adapters, norms and gates written as a dozen such steps cost a third of a training step.
+Inside `lean_layers` three kinds of layer compute the same formulas in place and keep less for backward:
+
+    LoRA linear     y = x W' + b + s (x A') B'                 s x A' B' is accumulated into y by the product itself
+    RMSNorm         y = w x / sqrt(mean(x^2) + eps)            two passes; keeps x and one number a token
+    gated product   y = silu(gate) up                          keeps gate and up, not silu(gate)
+
+Only layers whose class and state match exactly are touched: one active LoRA adapter without dropout, DoRA or merging, on
+a bare linear layer; the rest, and everything outside the scope, stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from theodolite.engine.head import bare
+
+
+@contextlib.contextmanager
+def lean_layers(model: nn.Module) -> Iterator[None]:
+    """Inside, layers of `model` that have a leaner equal use it; afterwards none does."""
+    replaced: list[nn.Module] = []
+    try:
+        for module in model.modules():
+            forward = _leaner(module)
+            if forward is not None:
+                module.forward = forward
+                replaced.append(module)
+        yield
+    finally:
+        for module in replaced:
+            del module.forward
+
+
+def _leaner(module: Any) -> Callable[..., Any] | None:
+    if "forward" in vars(module):
+        return None
+    kind = type(module).__name__
+    if kind == "Linear" and hasattr(module, "lora_A"):
+        return _lean_lora(module)
+    if kind.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        return functools.partial(_lean_norm, module) if _cpu32(module.weight) and not module.weight.requires_grad else None
+    if kind.endswith("MLP") and _gated(module):
+        return functools.partial(_lean_mlp, module)
+    return None
+
+
+def _cpu32(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
+def _lean_lora(module: Any) -> Callable[..., Any] | None:
+    """A forward for this PEFT layer, or None where its state asks for more than the plain formula."""
+    active = [a for a in module.active_adapters if a in module.lora_A]
+    if module.disable_adapters or module.merged or len(active) != 1 or active[0] in module.lora_variant:
+        return None
+    name, base = active[0], module.base_layer
+    a, b, dropout = module.lora_A[name], module.lora_B[name], module.lora_dropout[name]
+    if not (bare(base) and bare(a) and bare(b)) or a.bias is not None or b.bias is not None:
+        return None
+    if not isinstance(dropout, nn.Identity) and (module.training and dropout.p > 0):
+        return None
+    if not all(_cpu32(m.weight) for m in (base, a, b)) or any(p.requires_grad for p in base.parameters()):
+        return None
+    scale = module.scaling[name]
+
+    def forward(x: Tensor) -> Tensor:
+        return _Lora.apply(x, base.weight, base.bias, a.weight, b.weight, scale)
+
+    return forward
+
+
+class _Lora(torch.autograd.Function):
+    """x (..., in), W (out, in) and b (out,) frozen, A (r, in), B (out, r)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        low = flat @ a.T
+        y = F.linear(flat, w, bias).addmm_(low, b.T, alpha=scale)
+        ctx.save_for_backward(x, low, w, a, b)
+        ctx.scale = scale
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, low, w, a, b = ctx.saved_tensors
+        g = grad.reshape(-1, grad.shape[-1])
+        g_low = (g @ b).mul_(ctx.scale)
+        dx = (g @ w).addmm_(g_low, a).view(x.shape) if ctx.needs_input_grad[0] else None
+        da = g_low.T @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[3] else None
+        db = (g.T @ low).mul_(ctx.scale) if ctx.needs_input_grad[4] else None
+        return dx, None, None, da, db, None
+
+
+def _lean_norm(module: Any, x: Tensor) -> Tensor:
+    if x.dtype != torch.float32:
+        return type(module).forward(module, x)
+    return _Norm.apply(x, module.weight, module.variance_epsilon)
+
+
+class _Norm(torch.autograd.Function):
+    """y = w x r with r = 1 / sqrt(mean(x^2) + eps); dx = r (w g) - x r^3 mean(w g x). w is frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, r)
+        return (x * r).mul_(weight)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, r = ctx.saved_tensors
+        g = grad * weight
+        along = torch.linalg.vecdot(g, x).unsqueeze(-1).mul_(r.pow(3)).div_(-x.shape[-1])
+        return g.mul_(r).addcmul_(x, along), None, None
+
+
+def _gated(module: Any) -> bool:
+    """gate_proj, up_proj, down_proj and a SiLU, all on CPU in float32, and no other child or parameter."""
+    names = {"gate_proj", "up_proj", "down_proj", "act_fn"}
+    if {n for n, _ in module.named_children()} != names or any(True for _ in module.parameters(recurse=False)):
+        return False
+    act = module.act_fn
+    return type(act).__name__ in ("SiLU", "SiLUActivation") and all(_cpu32(p) for p in module.parameters())
+
+
+def _lean_mlp(module: Any, x: Tensor) -> Tensor:
+    gate, up = module.gate_proj(x), module.up_proj(x)
+    if gate.dtype != torch.float32:
+        return module.down_proj(module.act_fn(gate) * up)
+    return module.down_proj(_Gated.apply(gate, up))
+
+
+class _Gated(torch.autograd.Function):
+    """silu(gate) * up, elementwise."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(grad * up, gate), F.silu(gate).mul_(grad)
