@@ -174,6 +174,8 @@ class RemoteSampler:
         """The parsed answer of one request, after as many tries as it takes."""
         started, last = time.monotonic(), "none"
         for attempt in range(self.retries + 1):
+            if stop.is_set():
+                raise _GaveUp(f"{_place(job)} was left because the run stopped; the last answer was {last}")
             asked = 0.0
             try:
                 reply = client.post(self.url, json=body)
@@ -192,8 +194,6 @@ class RemoteSampler:
             if attempt < self.retries:
                 pause = self.backoff * 2**attempt * random.uniform(0.5, 1.5)
                 stop.wait(min(LONGEST_WAIT, max(pause, asked)))
-            if stop.is_set():
-                raise _GaveUp(f"{_place(job)} was left because the run stopped; the last answer was {last}")
         spent = time.monotonic() - started
         raise _GaveUp(f"{_place(job)} was tried {self.retries + 1} times over {spent:.1f} s; the last answer was {last}")
 

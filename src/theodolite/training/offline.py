@@ -75,7 +75,7 @@ def train(
     if config.gradient_checkpointing:
         model.enable_input_require_grads()
     trainer = GroupTrainer(
-        model=_routed(model),
+        model=model,
         args=_arguments(config, folder, seed, len(items), held is not None),
         train_dataset=items,
         eval_dataset=held,
@@ -201,8 +201,7 @@ def _count(group: Group, unit: str) -> float:
 
 
 def _logps(model: Any, items: Sequence[Item], objective: Objective) -> TokenLogps:
-    """Through the model's own forward, so that DDP, FSDP and autocast hooks see the pass."""
-    got: TokenLogps = model(groups=[item.group for item in items], extras=objective.extras)
+    got = token_logps(model, [item.group for item in items], extras=objective.extras)
     if objective.reference:
         rows = [torch.as_tensor(row) for item in items for row in item.reference or ()]
         padded = torch.zeros_like(got.policy)
@@ -210,23 +209,6 @@ def _logps(model: Any, items: Sequence[Item], objective: Objective) -> TokenLogp
             padded[i, : len(row)] = row.to(padded)
         got.reference = padded
     return got
-
-
-def _routed(model: Any) -> Any:
-    """The model, whose forward also accepts `groups=` and then answers with TokenLogps."""
-    plain = model.forward
-
-    def forward(*args: Any, groups: Sequence[Group] | None = None, extras: Sequence[str] = (), **rest: Any) -> Any:
-        if groups is None:
-            return plain(*args, **rest)
-        outer, model.forward = model.forward, plain  # accelerate may have wrapped ours by now
-        try:
-            return token_logps(model, groups, extras=extras)
-        finally:
-            model.forward = outer
-
-    model.forward = forward
-    return model
 
 
 def _items(
@@ -314,12 +296,7 @@ def _check_start(model: Any, objective: Objective, items: Sequence[Item], config
 
 
 def _save(model: Any, loaded: Loaded, folder: Path) -> None:
-    plain, model.forward = model.forward, type(model).forward.__get__(model)
-    try:
-        if hasattr(model, "peft_config"):
-            for settings in model.peft_config.values():
-                settings.base_model_name_or_path = str(loaded.path)
-        model.save_pretrained(folder)
-        loaded.tokenizer.save_pretrained(folder)
-    finally:
-        model.forward = plain
+    for settings in getattr(model, "peft_config", {}).values():
+        settings.base_model_name_or_path = str(loaded.path)
+    model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)

@@ -139,5 +139,5 @@ def test_a_split_of_hh_parts_no_prompt_and_leakage_finds_the_prompts_that_nearly
 def test_length_bias_of_human_pairs_has_an_interval_around_it(path):
     reading = length_bias(views.pairs(read(path("preference/hh_rlhf_harmless_base_test.jsonl.gz")).examples).examples)
     assert reading.low < reading.value < reading.high
-    assert reading.n + reading.missing == 1992 or reading.n < 1992
-    assert reading.value < 0.5  # harmless answers are often the shorter refusals
+    assert (reading.n, reading.missing) == (1946, 46)
+    assert reading.high < 0.5  # harmless answers are often the shorter refusals

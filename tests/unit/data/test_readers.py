@@ -126,7 +126,7 @@ BAD = [
     ("preference", {"chosen": ""}, "'chosen' is empty"),
     ("preference", {"chosen": "b "}, "equal"),
     ("preference", {"prompt": " \n"}, "'prompt' is empty"),
-    ("preference", {"prompt": None}, "do not end with|not a list|no prompt|the answers|there is no prompt"),
+    ("preference", {"prompt": None}, "there is no prompt"),
     ("preference", {"rejected": 3}, "'rejected' is a int (3), not a text"),
     ("preference", {"margin": 0}, "margin 0 is not above 0"),
     ("preference", {"score_chosen": 1, "score_rejected": 2}, "score_chosen 1 is not above score_rejected 2"),
@@ -220,7 +220,7 @@ json_values = st.recursive(
 
 
 @pytest.mark.parametrize("name", [*GOOD, "oasst_sft", "oasst_prompts"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(data=st.data())
 def test_whatever_stands_in_a_row_a_reader_answers_with_an_example_or_a_reason(name, data):
     row = dict(GOOD[name.split("_sft")[0].split("_prompts")[0]])
