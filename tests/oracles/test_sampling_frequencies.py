@@ -9,7 +9,13 @@ import pytest
 import torch
 from scipy.stats import chisquare
 from tiny import tiny_model, tiny_tokenizer
-from transformers import LogitsProcessorList, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from theodolite.engine.drawing import Drawer, Filters, lowest_kept
 from theodolite.engine.sampling import LocalSampler, Sampling
@@ -44,7 +50,10 @@ def fit(counts: np.ndarray, p: np.ndarray) -> float:
     expected = p / p.sum() * counts.sum()
     assert counts[expected == 0].sum() == 0, "a token was drawn that should have been filtered out"
     small = expected < 5
-    observed, expected = np.append(counts[~small], counts[small].sum()), np.append(expected[~small], expected[small].sum())
+    observed, expected = (
+        np.append(counts[~small], counts[small].sum()),
+        np.append(expected[~small], expected[small].sum()),
+    )
     keep = expected > 0
     return float(chisquare(observed[keep], expected[keep]).pvalue) if keep.sum() > 1 else 1.0
 

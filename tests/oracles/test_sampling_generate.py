@@ -73,7 +73,13 @@ MODELS = {
     ),
 }  # fmt: skip
 FUSED = {"llama", "mistral", "qwen2", "qwen3"}
-QUESTIONS = ["Name a colour.", "Why?", "Tell me a long story about the sea.", "Why not?", "Say something longer than that."]
+QUESTIONS = [
+    "Name a colour.",
+    "Why?",
+    "Tell me a long story about the sea.",
+    "Why not?",
+    "Say something longer than that.",
+]
 EXAMPLES = [Example.of(q, id=str(i)) for i, q in enumerate(QUESTIONS)]
 
 

@@ -151,7 +151,7 @@ def judgments(examples: Sequence[Example], plain: bool = False) -> View:
     return View(kept, out)
 
 
-def edits(examples: Sequence[Example], min_kept: float = 0.3) -> View:
+def edits(examples: Sequence[Example], min_kept: float = 0.5) -> View:
     """A text before and after revision: the edited (better) response first, the original second.
 
     Rows of the reader `edits` are taken as they are; other pairs count as an edit where at least the share

@@ -25,6 +25,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -68,6 +69,16 @@ def traced() -> Iterator[Trace]:
         _trace.reset(token)
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a layer turns products into shares: dropout(softmax(cap tanh(scale q k' / cap))), positions > i - window."""
+
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+    dropout: float = 0.0
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
@@ -95,14 +106,21 @@ def packed_attention(
         raise Unsupported(f"the attention argument {strange[0]}")
     if (trace := _trace.get()) is not None:
         trace.calls.append((sliding_window, softcap))
-    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    window = None if sliding_window is None or sliding_window >= layout.span else int(sliding_window)
-    if query.device.type == "cuda" and not dropout:
-        return flex(query, key, value, layout, scale, window, softcap).transpose(1, 2), None
-    fused = query.device.type == "cpu" and not dropout and window is None and softcap is None
-    if fused and query.shape[-1] == value.shape[-1]:
-        return _SharedPrefix.apply(query, key, value, layout, scale).transpose(1, 2), None
-    return written_out(query, key, value, layout, scale, window, softcap, dropout).transpose(1, 2), None
+    rule = Rule(
+        query.shape[-1] ** -0.5 if scaling is None else float(scaling),
+        None if sliding_window is None or sliding_window >= layout.span else int(sliding_window),
+        softcap,
+        dropout,
+    )
+    return _attention(query, key, value, layout, rule).transpose(1, 2), None
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, rule: Rule) -> Tensor:
+    if q.device.type == "cuda" and not rule.dropout:
+        return flex(q, k, v, layout, rule)
+    if q.device.type == "cpu" and q.shape[-1] == v.shape[-1] and rule == Rule(rule.scale):
+        return _SharedPrefix.apply(q, k, v, layout, rule.scale)
+    return written_out(q, k, v, layout, rule)
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
@@ -135,9 +153,8 @@ def packed_rows(model: torch.nn.Module, layout: Layout, lean: bool = True) -> It
 @contextlib.contextmanager
 def _checkpoints(model: torch.nn.Module, layout: Layout, lean: bool) -> Iterator[None]:
     """Make checkpointed layers remember the layout for their recomputation."""
-    layers = [
-        m for m in model.modules() if getattr(m, "gradient_checkpointing", False) and "_gradient_checkpointing_func" in vars(m)
-    ]
+    func = "_gradient_checkpointing_func"
+    layers = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False) and func in vars(m)]
     before = [m._gradient_checkpointing_func for m in layers]
 
     def remembering(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,8 +183,8 @@ class _SharedPrefix(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> Tensor:
-        _, heads, n, d = q.shape
-        out = q.new_empty(1, n, heads, d).transpose(1, 2)
+        _, heads, n, _ = q.shape
+        out = _room(q)
         lse = q.new_empty(1, n, heads, dtype=torch.promote_types(q.dtype, torch.float32)).transpose(1, 2)
         for segment in layout.segments:
             p = slice(*segment.prompt)
@@ -190,7 +207,7 @@ class _SharedPrefix(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
-        dq, dk, dv = (torch.empty_like(x.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2) for x in (q, k, v))
+        dq, dk, dv = (_room(x) for x in (q, k, v))
 
         def share(queries: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
             return _kernel_backward(
@@ -211,72 +228,70 @@ class _SharedPrefix(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
+def _room(x: Tensor) -> Tensor:
+    """An uninitialised tensor like x (1, H, N, D), laid out token by token as linear layers read and write it."""
+    return x.new_empty(1, x.shape[2], x.shape[1], x.shape[3]).transpose(1, 2)
+
+
 def _stretches(segment: Any) -> list[slice]:
     """The non-empty responses of a segment; a response of one token is a target only and computes nothing."""
     return [slice(*r) for r in segment.responses if r[0] < r[1]]
 
 
-def written_out(
-    q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float, window: int | None, softcap: float | None, dropout: float
-) -> Tensor:
-    """The formula itself, segment by segment: out = dropout(softmax(cap tanh(scale q k' / cap) + mask)) v.
-
-    window: a query at position i sees positions > i - window. Keys of grouped heads are broadcast, not repeated.
-    """
-    groups = q.shape[1] // k.shape[1]
+def written_out(q: Tensor, k: Tensor, v: Tensor, layout: Layout, rule: Rule) -> Tensor:
+    """The formula itself, segment by segment, for what the kernel cannot do; see `Rule`."""
     out = []
     for segment in layout.segments:
         p = slice(*segment.prompt)
-        out.append(_attend(q[:, :, p], k[:, :, p], v[:, :, p], 0, groups, scale, window, softcap, dropout))
+        out.append(_attend(q[:, :, p], k[:, :, p], v[:, :, p], 0, rule))
         for s in _stretches(segment):
             keys, values = (torch.cat([x[:, :, p], x[:, :, s]], 2) for x in (k, v))
-            seen = segment.prompt[1] - segment.prompt[0]
-            out.append(_attend(q[:, :, s], keys, values, seen, groups, scale, window, softcap, dropout))
+            out.append(_attend(q[:, :, s], keys, values, p.stop - p.start, rule))
     return torch.cat(out, 2)
 
 
-def _attend(
-    q: Tensor, k: Tensor, v: Tensor, seen: int, groups: int, scale: float, window: int | None, softcap: float | None, dropout: float
-) -> Tensor:
-    """q: (1, H, L, D) at positions seen..seen+L-1 against k, v: (1, H_kv, seen+L, D). Returns (1, H, L, D)."""
-    scores = (q.unflatten(1, (-1, groups)) @ k.unsqueeze(2).transpose(-1, -2)) * scale
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
+def _attend(q: Tensor, k: Tensor, v: Tensor, seen: int, rule: Rule) -> Tensor:
+    """q: (1, H, L, D) at positions seen..seen+L-1 against k, v: (1, H_kv, seen+L, D). Returns (1, H, L, D).
+
+    Keys of grouped heads are broadcast, not repeated."""
+    scores = (q.unflatten(1, (k.shape[1], -1)) @ k.unsqueeze(2).transpose(-1, -2)) * rule.scale
+    if rule.softcap is not None:
+        scores = rule.softcap * torch.tanh(scores / rule.softcap)
     at = torch.arange(seen, seen + q.shape[2], device=q.device)[:, None]
     key_at = torch.arange(k.shape[2], device=q.device)[None]
     hidden = key_at > at
-    if window is not None:
-        hidden = hidden | (key_at <= at - window)
+    if rule.window is not None:
+        hidden = hidden | (key_at <= at - rule.window)
     scores = scores.masked_fill(hidden, float("-inf"))
     share = torch.softmax(scores, -1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
-    return (torch.nn.functional.dropout(share, dropout) @ v.unsqueeze(2)).flatten(1, 2)
+    return (torch.nn.functional.dropout(share, rule.dropout) @ v.unsqueeze(2)).flatten(1, 2)
 
 
 def visible(layout: Layout, window: int | None = None) -> Callable[[Any, Any, Any, Any], Any]:
     """The rule as a FlexAttention mask function (batch, head, query index, key index) -> bool."""
     position, owner, root = layout.position, layout.owner, layout.root
 
-    def rule(_b: Any, _h: Any, q: Any, k: Any) -> Any:
-        seen = ((owner[q] == owner[k]) | (root[q] == owner[k])) & (position[k] <= position[q])
-        return seen if window is None else seen & (position[k] > position[q] - window)
+    def seen(_b: Any, _h: Any, q: Any, k: Any) -> Any:
+        own = ((owner[q] == owner[k]) | (root[q] == owner[k])) & (position[k] <= position[q])
+        return own if window is None else own & (position[k] > position[q] - window)
 
-    return rule
+    return seen
 
 
-def flex(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float, window: int | None, softcap: float | None) -> Tensor:
+def flex(q: Tensor, k: Tensor, v: Tensor, layout: Layout, rule: Rule) -> Tensor:
     """FlexAttention with a block mask made once a layout; compiled on CUDA, written out by PyTorch on CPU."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-    n = q.shape[2]
+    n, window, cap = q.shape[2], rule.window, rule.softcap
     if window not in layout.cache:
         layout.cache[window] = create_block_mask(visible(layout, window), None, None, n, n, device=str(q.device))
 
     def capped(score: Tensor, *_: Any) -> Tensor:
-        return softcap * torch.tanh(score / softcap)
+        return cap * torch.tanh(score / cap)
 
     run = _compiled(flex_attention) if q.device.type == "cuda" else flex_attention
-    score_mod = None if softcap is None else capped
-    return run(q, k, v, score_mod=score_mod, block_mask=layout.cache[window], scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    how = {"score_mod": None if cap is None else capped, "block_mask": layout.cache[window], "scale": rule.scale}
+    return run(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **how)
 
 
 @functools.cache

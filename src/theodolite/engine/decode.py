@@ -48,7 +48,9 @@ def decoder_for(model: Any, dtype: torch.dtype | None = None, path: Path = "auto
             return FusedDecoder(parts_of(model, dtype)), ""
         except Unsupported as reason:
             if path == "fused":
-                raise ModelError(f"this model cannot be decoded by the fused loop: {reason}. Say path='auto'.") from None
+                raise ModelError(
+                    f"this model cannot be decoded by the fused loop: {reason}. Say path='auto'."
+                ) from None
             return ForwardDecoder(model, dtype), str(reason)
     return ForwardDecoder(model, dtype), "asked for"
 
@@ -68,7 +70,9 @@ class ForwardDecoder:
         takes = inspect.signature(_inner(model).forward).parameters
         self._cache_name = next((n for n in ("past_key_values", "cache_params") if n in takes), "")
         if not self._cache_name:
-            raise ModelError(f"{type(_inner(model)).__name__} keeps no cache that this engine knows. Use model.generate.")
+            raise ModelError(
+                f"{type(_inner(model)).__name__} keeps no cache that this engine knows. Use model.generate."
+            )
         self._takes_positions = "position_ids" in takes
         self.equal_lengths = not self._takes_positions
         self._cache: DynamicCache | None = None

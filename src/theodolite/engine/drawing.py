@@ -83,13 +83,13 @@ class Drawer:
     def _draw(
         self, logits: Tensor, u: Tensor, filters: Filters, shaped: Tensor | None
     ) -> tuple[list[int], list[float]]:
-        top, best = logits.max(-1, keepdim=True)
+        top = logits.amax(-1, keepdim=True)
         if not torch.isfinite(top).all():
             raise ModelError("the model gave logits that are NaN or infinite; its weights or dtype are broken.")
         mass = self._exp(logits, top)
         log_z = top.squeeze(-1).double() + _block_sums(mass).sum(-1).log()
         if filters.temperature == 0:
-            token = best.squeeze(-1) if shaped is None else shaped.argmax(-1)
+            token = (logits if shaped is None else shaped).argmax(-1)
         else:
             if shaped is not None or filters.temperature != 1 or not filters.plain:
                 scaled = (logits if shaped is None else shaped) / filters.temperature

@@ -129,7 +129,9 @@ class _Walk(torch.autograd.Function):
         ctx.trained = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         ctx.head = head
         keep = grad and ctx.needs_input_grad[0] and not ctx.trained
-        walks = [_walk(x, weight, bias, t, head, mean, keep) for x, t in zip(h.split(ROWS), targets.split(ROWS), strict=True)]
+        walks = [
+            _walk(x, weight, bias, t, head, mean, keep) for x, t in zip(h.split(ROWS), targets.split(ROWS), strict=True)
+        ]
         u, a, b, j_u, j_a, j_b = (None if parts[0] is None else torch.cat(parts) for parts in zip(*walks, strict=True))
         if ctx.trained:
             ctx.save_for_backward(h, weight, bias, targets, a, b)
@@ -190,7 +192,9 @@ def _walk(
     return u, a, b, j_u, None if j_a is None else j_a.to(h.dtype), None if j_b is None else j_b.to(h.dtype)
 
 
-def _walk_back(ctx: Any, g_u: Tensor, g_a: Tensor, g_b: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def _walk_back(
+    ctx: Any, g_u: Tensor, g_a: Tensor, g_b: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of h, weight and bias for a head that is trained: the logits are computed again, block by block."""
     h, weight, bias, targets, a, b = ctx.saved_tensors
     head, wide = ctx.head, a.dtype
@@ -257,7 +261,9 @@ def _by_module(hidden: Tensor, head: Head, targets: Tensor, mean: bool) -> tuple
         q = torch.exp(others - a[:, None])
         return u, a, (q * z).sum(1)
 
-    parts = [checkpoint(rows, h, t, use_reentrant=False) for h, t in zip(hidden.split(128), targets.split(128), strict=True)]
+    parts = [
+        checkpoint(rows, h, t, use_reentrant=False) for h, t in zip(hidden.split(128), targets.split(128), strict=True)
+    ]
     found = [torch.cat(x) for x in zip(*parts, strict=True)]
     return found[0], found[1], found[2] if mean else None
 
@@ -284,14 +290,18 @@ def divergence(
     if kind not in ("kl", "reverse_kl", "js"):
         raise UsageError(f"no divergence is called '{kind}'.{did_you_mean(kind, ('kl', 'reverse_kl', 'js'))}")
     if len(hidden) != len(teacher_hidden):
-        raise UsageError(f"student and teacher must score the same positions, got {len(hidden)} and {len(teacher_hidden)}.")
+        raise UsageError(
+            f"student and teacher must score the same positions, got {len(hidden)} and {len(teacher_hidden)}."
+        )
 
     def rows(h: Tensor, other: Tensor) -> Tensor:
         with torch.no_grad():
             t = teacher_head.logits(other).log_softmax(-1)
         s = head.logits(h).log_softmax(-1)
         if s.shape != t.shape:
-            raise UsageError(f"student and teacher must share a vocabulary, got {s.shape[-1]} and {t.shape[-1]} entries.")
+            raise UsageError(
+                f"student and teacher must share a vocabulary, got {s.shape[-1]} and {t.shape[-1]} entries."
+            )
         if kind == "kl":
             return F.kl_div(s, t, reduction="none", log_target=True).sum(-1)
         if kind == "reverse_kl":

@@ -28,10 +28,10 @@ from theodolite.engine.head import bare
 
 @contextlib.contextmanager
 def lean_layers(model: nn.Module) -> Iterator[None]:
-    """Inside, layers of `model` that have a leaner equal use it; afterwards none does."""
+    """Inside, layers of `model` that have a leaner equal use it; afterwards none does. Autocast leaves all alone."""
     replaced: list[nn.Module] = []
     try:
-        for module in model.modules():
+        for module in () if torch.is_autocast_enabled("cpu") else model.modules():
             forward = _leaner(module)
             if forward is not None:
                 module.forward = forward
@@ -49,7 +49,9 @@ def _leaner(module: Any) -> Callable[..., Any] | None:
     if kind == "Linear" and hasattr(module, "lora_A"):
         return _lean_lora(module)
     if kind.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
-        return functools.partial(_lean_norm, module) if _cpu32(module.weight) and not module.weight.requires_grad else None
+        return (
+            functools.partial(_lean_norm, module) if _cpu32(module.weight) and not module.weight.requires_grad else None
+        )
     if kind.endswith("MLP") and _gated(module):
         return functools.partial(_lean_mlp, module)
     return None

@@ -140,6 +140,7 @@ def _offsets(sizes: list[int]) -> list[int]:
 
 def _run(model: nn.Module, pack: Packed, route: Route, extras: Sequence[str]) -> Values:
     """One forward pass: name -> (S, ...) for the pack's scored tokens."""
+
     def score_here(hidden: Tensor, head: Head) -> Values:
         return score(hidden, head, pack.scored.target.to(hidden.device), extras)
 
@@ -219,7 +220,9 @@ def _collect(groups: Sequence[Group], row: Tensor, column: Tensor, found: list[V
     return TokenLogps(
         policy=policy,
         weight=weight.to(device),
-        group=torch.arange(len(groups), device=device).repeat_interleave(torch.tensor([len(g) for g in groups], device=device)),
+        group=torch.arange(len(groups), device=device).repeat_interleave(
+            torch.tensor([len(g) for g in groups], device=device)
+        ),
         role=per_row("roles", int(Role.OTHER), torch.long),
         score=per_row("scores", float("nan"), torch.float32),
         label=per_row("labels", -1, torch.long),
@@ -259,13 +262,18 @@ def _try_out(model: nn.Module, base: Any) -> tuple[Route, Route]:
     """(best route, best padded route), found by comparison with the logits of a plain call."""
     keys = frozenset(inspect.signature(base.forward).parameters)
     vocabulary = base.get_input_embeddings().weight.shape[0]
-    groups = [Group(_some(5, vocabulary), (_some(4, vocabulary, 3), _some(3, vocabulary, 9))), Group(_some(2, vocabulary, 1), (_some(4, vocabulary, 5),))]
-    near = _NEAR.get(base.get_input_embeddings().weight.dtype, 2e-4)
+    groups = [
+        Group(_some(5, vocabulary), (_some(4, vocabulary, 3), _some(3, vocabulary, 9))),
+        Group(_some(2, vocabulary, 1), (_some(4, vocabulary, 5),)),
+    ]
+    dtypes = [base.get_input_embeddings().weight.dtype]
     device = base.get_input_embeddings().weight.device
 
     def attempt(packed: bool, lean: bool) -> Tensor:
         pack = (pack_row if packed else pad_rows)(groups, [0, 2], device)
-        return _collect(groups, pack.scored.row, pack.scored.column, [_run(model, pack, Route(packed, True, keys, lean=lean), ())]).policy
+        return _collect(
+            groups, pack.scored.row, pack.scored.column, [_run(model, pack, Route(packed, True, keys, lean=lean), ())]
+        ).policy
 
     def plainly() -> Tensor:
         alone = [pad_rows([Group(g.prompt, (r,))], [0], device) for g in groups for r in g.responses]
@@ -278,22 +286,54 @@ def _try_out(model: nn.Module, base: Any) -> tuple[Route, Route]:
                 apart = float((attempt(packed, lean) - truth).abs().max())
         except _REFUSALS as error:
             return f"a trial run failed ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-        if not apart <= near:
+        if not apart <= max(_NEAR.get(d, 2e-4) for d in dtypes):
             return f"a trial run was {apart:.2g} nats from the plain logits"
         return _attention_fault(base, trace.calls) if packed else ""
 
     with evaluating(model), torch.no_grad():
-        truth = plainly()
+        with _noticing_autocast(base, dtypes):
+            truth = plainly()
         without_head = fault(packed=False)
-        padded = Route(False, not without_head, keys, without_head and f"its output layer cannot be intercepted, {without_head}")
-        reason = "it has virtual tokens" if _virtual_tokens(model) else without_head or _kind_fault(base, keys) or fault(packed=True)
+        padded = Route(
+            False, not without_head, keys, without_head and f"its output layer cannot be intercepted, {without_head}"
+        )
+        reason = (
+            "it has virtual tokens"
+            if _virtual_tokens(model)
+            else without_head or _kind_fault(base, keys) or fault(packed=True)
+        )
         lean = not reason and not fault(packed=True, lean=True)
     if not reason:
         return Route(True, True, keys, lean=lean), padded
     return replace(padded, why=padded.why or f"prompts are not shared, since {reason}"), padded
 
 
-_REFUSALS = (Unsupported, ModelError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+@contextlib.contextmanager
+def _noticing_autocast(base: Any, dtypes: list[torch.dtype]) -> Iterator[None]:
+    """Append the dtype that autocast computes in, where the model's own forward (accelerate's wrapper) turns it on."""
+
+    def look(module: nn.Module, _: Any) -> None:
+        kind = module.weight.device.type
+        if torch.is_autocast_enabled(kind):
+            dtypes.append(torch.get_autocast_dtype(kind))
+
+    handle = base.get_input_embeddings().register_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+_REFUSALS = (
+    Unsupported,
+    ModelError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+)
 
 
 def _some(n: int, vocabulary: int, salt: int = 0) -> tuple[int, ...]:
@@ -302,7 +342,10 @@ def _some(n: int, vocabulary: int, salt: int = 0) -> tuple[int, ...]:
 
 def _kind_fault(base: Any, keys: frozenset[str]) -> str:
     """What the config alone says against packing."""
-    kinds = set(getattr(base.config.get_text_config(), "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    kinds = set(getattr(base.config.get_text_config(), "layer_types", None) or ()) - {
+        "full_attention",
+        "sliding_attention",
+    }
     if kinds:
         return f"it has {', '.join(sorted(kinds))} layers"
     return "" if "position_ids" in keys else "it takes no position ids"

@@ -140,7 +140,9 @@ def check(groups: Sequence[Group], context: int | None = None) -> None:
             raise DataError(f"{name} has no responses. Leave such groups out.")
         for k, response in enumerate(group.responses):
             if not response:
-                raise DataError(f"{name} has an empty response (number {k}). Drop it, or give it its end-of-turn token.")
+                raise DataError(
+                    f"{name} has an empty response (number {k}). Drop it, or give it its end-of-turn token."
+                )
             if context is not None and len(group.prompt) + len(response) - 1 > context:
                 raise DataError(
                     f"{name} needs {len(group.prompt) + len(response) - 1} positions (prompt {len(group.prompt)}, "
@@ -187,7 +189,9 @@ def pack_row(groups: Sequence[Group], first_row: Sequence[int], device: torch.de
             owner += [trunk + 1 + k] * (end - begin)
         root += [trunk] * (len(tokens) - start)
         segments.append(Segment((start, prompt_end), tuple(places)))
-    layout = Layout(tuple(segments), *(torch.tensor(x, dtype=torch.long, device=device) for x in (position, owner, root)))
+    layout = Layout(
+        tuple(segments), *(torch.tensor(x, dtype=torch.long, device=device) for x in (position, owner, root))
+    )
     return Packed(torch.tensor([tokens], dtype=torch.long, device=device), _scored(scored, device), layout)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from theodolite.engine.logprobs import evaluating
 from theodolite.errors import ModelError, StorageError
 from theodolite.types import Group, TokenLogps
 
@@ -36,18 +37,15 @@ def reference_mode(model: Any) -> Iterator[None]:
 
     A model without an adapter raises ModelError: its reference is another model, which must be given.
     """
+    while isinstance(getattr(model, "module", None), nn.Module) and not hasattr(model, "disable_adapter"):
+        model = model.module  # a DDP or FSDP wrapper
     if not hasattr(model, "disable_adapter"):
         raise ModelError(
             "a model without an adapter is its own reference only until it is trained. Give the untouched model as the "
             "reference, or train an adapter (lora)."
         )
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), model.disable_adapter():
-            yield
-    finally:
-        model.train(training)
+    with evaluating(model), torch.no_grad(), model.disable_adapter():
+        yield
 
 
 class ReferenceCache:
@@ -130,9 +128,12 @@ def _open(path: Path, size: int) -> np.ndarray | None:
         return None
     try:
         kept: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            file.seek(-32, os.SEEK_END)
+            seal = file.read()
     except (OSError, ValueError, EOFError):
-        kept = np.empty(0)
-    if kept.shape == (size,) and kept.dtype == np.float32:
+        kept, seal = np.empty(0), b""
+    if kept.shape == (size,) and kept.dtype == np.float32 and hashlib.sha256(kept).digest() == seal:
         return kept
     warnings.warn(f"the cached reference log-probs in {path} are damaged; they are computed again", stacklevel=4)
     return None
@@ -145,7 +146,9 @@ def _store(path: Path, flat: np.ndarray) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".reference-")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.save(file, flat.astype(np.float32), allow_pickle=False)
+                flat = np.ascontiguousarray(flat, np.float32)
+                np.save(file, flat, allow_pickle=False)
+                file.write(hashlib.sha256(flat).digest())  # behind the array, where numpy does not look
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -105,9 +105,7 @@ class RemoteSampler:
         self._httpx: Any = httpx
         self._headers()  # a missing key is told now, not after an hour
 
-    def sample(
-        self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None
-    ) -> list[Example]:
+    def sample(self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None) -> list[Example]:
         """See `Sampler.sample`. Raises SamplingStopped, which carries `done` and `partial`, when the server is lost."""
         jobs = [_Job(e, i) for i, e in enumerate(examples)]
         stop, total, finished = threading.Event(), len(jobs) * cfg.k, 0
@@ -115,7 +113,9 @@ class RemoteSampler:
         local = any(host in self.url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
         limits = self._httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
         with (
-            self._httpx.Client(timeout=self.timeout, limits=limits, headers=self._headers(), trust_env=not local) as client,
+            self._httpx.Client(
+                timeout=self.timeout, limits=limits, headers=self._headers(), trust_env=not local
+            ) as client,
             ThreadPoolExecutor(self.concurrency, thread_name_prefix="remote-sampler") as pool,
         ):
             futures = [pool.submit(self._answer, client, job, cfg, stop) for job in jobs]
@@ -195,7 +195,9 @@ class RemoteSampler:
                 pause = self.backoff * 2**attempt * random.uniform(0.5, 1.5)
                 stop.wait(min(LONGEST_WAIT, max(pause, asked)))
         spent = time.monotonic() - started
-        raise _GaveUp(f"{_place(job)} was tried {self.retries + 1} times over {spent:.1f} s; the last answer was {last}")
+        raise _GaveUp(
+            f"{_place(job)} was tried {self.retries + 1} times over {spent:.1f} s; the last answer was {last}"
+        )
 
     def _response(self, choice: Mapping[str, Any]) -> Response:
         message, reason = choice["message"], choice.get("finish_reason")
@@ -221,7 +223,9 @@ class RemoteSampler:
             return failure
         refused = isinstance(failure, _Refused)
         advice = (
-            "Check the model's name, the key and the options" if refused else "Check that the server is up and not overloaded"
+            "Check the model's name, the key and the options"
+            if refused
+            else "Check that the server is up and not overloaded"
         )
         return SamplingStopped(
             f"{self.url} {'refuses our requests' if refused else 'stopped answering'}: {failure}. {len(full)} of "

@@ -53,9 +53,7 @@ class Sampling(Config):
 class Sampler(Protocol):
     """Prompts in, Examples with K fresh responses out."""
 
-    def sample(
-        self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None
-    ) -> list[Example]:
+    def sample(self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None) -> list[Example]:
         """Each example with `cfg.k` fresh responses in place of its old ones, in the order given.
 
         A Response has its text, its ids (end-of-turn included where the model ended its turn), their log-probs in
@@ -119,9 +117,7 @@ class LocalSampler:
         self.name = name or str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
         self.why_forward = ""
 
-    def sample(
-        self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None
-    ) -> list[Example]:
+    def sample(self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None) -> list[Example]:
         """See `Sampler.sample`. Raises DataError naming the first prompt that leaves no room in the context."""
         prompts = [prompt_ids(self.tokenizer, e.prompt) for e in examples]
         self._check_room(examples, prompts, cfg.max_new_tokens)

@@ -43,9 +43,7 @@ class VllmSampler:
         self._params: Any = vllm.SamplingParams
         self._llm: Any = vllm.LLM(model=model, **engine_args)
 
-    def sample(
-        self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None
-    ) -> list[Example]:
+    def sample(self, examples: Sequence[Example], cfg: Sampling, *, progress: Progress | None = None) -> list[Example]:
         """See `Sampler.sample`; vLLM shows its own progress, ours is told once at the end."""
         if not examples:
             return []

@@ -74,7 +74,7 @@ def enumerate_hmm(hmm: Hmm, longest: int, prefixes: list[tuple[int, ...]]) -> tu
 
 
 class HmmWorld(Config):
-    prompts: Annotated[int, Field(ge=1)] = 3
+    prompts: Annotated[int, Field(ge=1)] = 2
     """X, the number of prompts; each is a random prefix of two symbols"""
     states: Annotated[int, Field(ge=1)] = 3
     """hidden states"""

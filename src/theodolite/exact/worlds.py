@@ -19,7 +19,7 @@ from theodolite.registry import get, register
 class Size(Config):
     """How many prompts and responses, and how unequal the reference is; shared by all worlds but the HMM's."""
 
-    prompts: Annotated[int, Field(ge=1)] = 3
+    prompts: Annotated[int, Field(ge=1)] = 2
     """X, the number of prompts"""
     responses: Annotated[int, Field(ge=2)] = 6
     """Y, the number of responses, the same texts for every prompt"""

@@ -20,7 +20,7 @@ from theodolite.types import Reading
     question="What pass rate does best-of-n sampling of the model before training reach?",
     better="higher",
     range=(0.0, 1.0),
-    needs=("samples",),
+    needs=("samples", "checks"),
     unit="share",
     not_measured="the cost of drawing n answers for every question",
     taxonomy=("limit",),

@@ -46,8 +46,10 @@ class Evidence:
     """rows that could not be used, counted by reason"""
 
     def has(self, need: str) -> bool:
+        """Whether what a measure declares in `needs` is here."""
         return {
             "samples": bool(self.before) and bool(self.after),
+            "checks": any(r.meta.get("checks") for e in self.after for r in e.responses),
             "logps": bool(self.policy_logps),
             "pairs": self.pairs is not None,
-        }[need]
+        }.get(need, False)

@@ -237,7 +237,12 @@ def test_a_lasting_fault_keeps_what_was_answered(fault: str) -> None:
     assert server.url in letter
     assert "was tried 3 times over" in letter
     assert "4 of 6 prompts were answered" in letter
-    last = {"hang": "ReadTimeout", "die": "RemoteProtocolError", "malformed": "malformed JSON", "429": "HTTP 429 'slow down'"}
+    last = {
+        "hang": "ReadTimeout",
+        "die": "RemoteProtocolError",
+        "malformed": "malformed JSON",
+        "429": "HTTP 429 'slow down'",
+    }
     assert last.get(fault, "HTTP") in letter
     assert len(server.bodies) <= 4 + 2 * 3
 
@@ -332,7 +337,9 @@ def test_a_real_tiny_model_behind_a_server() -> None:
                 {
                     "message": {"role": "assistant", "content": r.text},
                     "finish_reason": r.finish,
-                    "logprobs": {"content": [{"token": str(t), "logprob": p} for t, p in zip(r.tokens, r.logps, strict=True)]},
+                    "logprobs": {
+                        "content": [{"token": str(t), "logprob": p} for t, p in zip(r.tokens, r.logps, strict=True)]
+                    },
                 }
                 for r in drawn[0].responses
             ]

@@ -46,7 +46,9 @@ def tokens(examples: list[Example]) -> list[list[tuple[int, ...] | None]]:
     return [[r.tokens for r in e.responses] for e in examples]
 
 
-def sample(model: Any, examples: list[Example] = EXAMPLES, *, rows: Any = "auto", path: Any = "auto", **cfg: Any) -> Any:
+def sample(
+    model: Any, examples: list[Example] = EXAMPLES, *, rows: Any = "auto", path: Any = "auto", **cfg: Any
+) -> Any:
     return LocalSampler(model, TOKENIZER, rows=rows, path=path).sample(examples, Sampling(**cfg))
 
 
@@ -116,7 +118,9 @@ def test_stop_strings_end_a_response_and_are_cut_off(make: Any) -> None:
     stop = text[6:8]
     out = sample(make(), k=3, max_new_tokens=40, seed=2, stop=(stop, "never there"))
     stopped = 0
-    for before, after in zip((r for e in free for r in e.responses), (r for e in out for r in e.responses), strict=True):
+    for before, after in zip(
+        (r for e in free for r in e.responses), (r for e in out for r in e.responses), strict=True
+    ):
         assert stop not in after.text
         assert before.tokens[: len(after.tokens)] == after.tokens
         if stop in before.text:
@@ -226,7 +230,9 @@ def test_bfloat16_is_a_choice_that_leaves_the_model_alone() -> None:
         exact = LocalSampler(model, TOKENIZER, path=path).sample(EXAMPLES, Sampling(max_new_tokens=8))
         rounded = torch.tensor([e.responses[0].logps[0] for e in out])
         true = torch.tensor([e.responses[0].logps[0] for e in exact])
-        same = torch.tensor([a.responses[0].tokens[0] == b.responses[0].tokens[0] for a, b in zip(out, exact, strict=True)])
+        same = torch.tensor(
+            [a.responses[0].tokens[0] == b.responses[0].tokens[0] for a, b in zip(out, exact, strict=True)]
+        )
         assert same.sum() >= len(EXAMPLES) - 2
         assert (rounded - true)[same].abs().max() < 0.1
         assert not torch.equal(rounded, true)

@@ -44,7 +44,9 @@ class FakeLLM:
                     text=r.text,
                     token_ids=list(r.tokens or ()),
                     finish_reason=r.finish,
-                    logprobs=[{t: SimpleNamespace(logprob=p)} for t, p in zip(r.tokens or (), r.logps or (), strict=True)],
+                    logprobs=[
+                        {t: SimpleNamespace(logprob=p)} for t, p in zip(r.tokens or (), r.logps or (), strict=True)
+                    ],
                 )
                 for r in drawn
             ]

@@ -1,0 +1,277 @@
+"""How many useful tokens a second does LocalSampler draw, against `model.generate` at its best batch size?
+
+    python bench/sampling/run.py [--json FILE] [--quick] [--model NAME_OR_PATH]
+
+Two workloads over the first 32 single-turn instructions of just-eval, 8 samples each, temperature 1, no filters:
+`natural` stops at the end of the turn or after 256 new tokens, `fixed` draws exactly 64. A token is useful up to and
+including the end-of-turn token; what is computed for rows that have finished is not. `generate` is measured once at
+32, 64 and 128 rows and at its best as often as ours; medians. peak_share is the share of the machine's measured
+matmul peak that goes into useful products: 2 FLOPs per weight and token, each prompt once, attention not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from theodolite.engine import LocalSampler, Sampling
+from theodolite.models import load_model
+from theodolite.models.chat import end_ids, prompt_ids
+from theodolite.types import Example
+
+ROOT = Path(__file__).resolve().parents[2]
+K = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of one benchmark: the full one, and a quick one that ends within ten minutes."""
+
+    prompts: int = 32
+    natural_tokens: int = 256
+    fixed_tokens: int = 64
+    batches: tuple[int, ...] = (32, 64, 128)
+    repeats: int = 3
+    generate_repeats: int = 3
+
+
+QUICK = Plan(prompts=16, natural_tokens=96, fixed_tokens=32, batches=(64, 128), generate_repeats=1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured pass: useful tokens, seconds, and the mean length of a response."""
+
+    tokens: int
+    seconds: float
+    cpu_seconds: float
+    mean_length: float
+
+    @property
+    def speed(self) -> float:
+        return self.tokens / self.seconds
+
+
+def examples(n: int) -> list[Example]:
+    shared = Path(os.environ.get("THEODOLITE_SHARED", ROOT.parent / "shared"))
+    rows = json.loads((shared / "data/instructions/just_eval_instruct_1000.json").read_text(encoding="utf-8"))
+    return [Example.of(row["instruction"], id=str(row["id"])) for row in rows[:n]]
+
+
+def timed(draw: Callable[[], list[int]]) -> Run:
+    """`draw` returns the useful length of each response."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    lengths = draw()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Run(sum(lengths), wall, cpu, sum(lengths) / len(lengths))
+
+
+def ours(loaded: Any, prompts: list[Example], new: int, fixed: bool, seed: int, **options: Any) -> list[int]:
+    sampler = LocalSampler(loaded.model, loaded.tokenizer, **options)
+    if fixed:  # an answer must not end early: its end-of-turn tokens are never drawn
+        sampler.processors = (never(end_ids(loaded.tokenizer, loaded.model)),)
+    out = sampler.sample(prompts, Sampling(k=K, max_new_tokens=new, seed=seed))
+    return [len(r.tokens or ()) for e in out for r in e.responses]
+
+
+def never(ids: set[int]) -> Callable[[list[list[int]], torch.Tensor], torch.Tensor]:
+    columns = sorted(ids)
+
+    def process(_: list[list[int]], logits: torch.Tensor) -> torch.Tensor:
+        logits[:, columns] = -torch.inf
+        return logits
+
+    return process
+
+
+def theirs(loaded: Any, prompts: list[Example], new: int, fixed: bool, seed: int, rows: int) -> list[int]:
+    """transformers' generate on left-padded batches of `rows` rows, in the order given."""
+    ends = sorted(end_ids(loaded.tokenizer, loaded.model))
+    ids = [list(prompt_ids(loaded.tokenizer, e.prompt)) for e in prompts]
+    torch.manual_seed(seed)
+    lengths: list[int] = []
+    for start in range(0, len(ids), rows // K):
+        part = ids[start : start + rows // K]
+        width = max(map(len, part))
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in part])
+        padded = torch.tensor([[ends[0]] * (width - len(p)) + p for p in part])
+        with torch.inference_mode():
+            out = loaded.model.generate(
+                padded, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+                num_return_sequences=K, max_new_tokens=new, min_new_tokens=new if fixed else None,
+                eos_token_id=ends, pad_token_id=ends[0],
+            )[:, width:].tolist()  # fmt: skip
+        lengths += [next((i + 1 for i, t in enumerate(row) if t in ends), len(row)) for row in out]
+    return lengths
+
+
+def matmul_peak(dtype: torch.dtype) -> float:
+    """FLOP/s of the fastest large product found."""
+    best = 0.0
+    for size in (1024, 2048, 4096):
+        a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+        a @ b
+        for _ in range(5):
+            start = time.perf_counter()
+            a @ b
+            best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def useful_flops(loaded: Any, prompts: list[Example], tokens: float) -> tuple[float, float]:
+    """FLOPs of the drawn tokens, and those of the prompts, each computed once and without the LM head."""
+    weights = {n: m.weight.numel() for n, m in loaded.model.named_modules() if isinstance(m, torch.nn.Linear)}
+    head = weights.get("lm_head", 0)
+    length = sum(len(prompt_ids(loaded.tokenizer, e.prompt)) for e in prompts)
+    return 2.0 * sum(weights.values()) * tokens, 2.0 * (sum(weights.values()) - head) * length
+
+
+def profile(work: Callable[[], object]) -> dict[str, float]:
+    """Share of the operators' own CPU time, the eight dearest."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        work()
+    spent = {e.key: e.self_cpu_time_total for e in seen.key_averages()}
+    total = sum(spent.values())
+    top = sorted(spent, key=lambda name: -spent[name])[:8]
+    return {name: round(spent[name] / total, 3) for name in top}
+
+
+def summary(runs: list[Run]) -> dict[str, Any]:
+    speeds = [r.speed for r in runs]
+    return {
+        "tokens_per_second": statistics.median(speeds),
+        "spread": [min(speeds), max(speeds)],
+        "runs": [asdict(r) for r in runs],
+    }
+
+
+def machine() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [x.split(":", 1)[1].strip() for x in info.read_text().splitlines() if "model name" in x]
+        if info.exists()
+        else []
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    import transformers
+
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(memory, 1),
+        "load_average_at_start": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "commit": commit.stdout.strip(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def measure(loaded: Any, plan: Plan, fixed: bool, peak: float) -> dict[str, Any]:
+    """One workload: ours and generate in turn, then medians."""
+    prompts = examples(plan.prompts)
+    new = plan.fixed_tokens if fixed else plan.natural_tokens
+    name = f"fixed {new}" if fixed else f"natural <= {new}"
+
+    def say(who: str, run: Run) -> Run:
+        print(
+            f"{name:>14}  {who:<22} {run.speed:7.1f} useful tokens/s  ({run.tokens} in {run.seconds:.1f} s)", flush=True
+        )
+        return run
+
+    mine = [say("ours", timed(lambda s=s: ours(loaded, prompts, new, fixed, s))) for s in range(plan.repeats)]
+    first = {
+        rows: say(f"generate, {rows} rows", timed(lambda rows=rows: theirs(loaded, prompts, new, fixed, 0, rows)))
+        for rows in plan.batches
+    }
+    best = max(first, key=lambda rows: first[rows].speed)
+    again = range(1, plan.generate_repeats)
+    other = [first[best]]
+    other += [
+        say(f"generate, {best} rows", timed(lambda s=s: theirs(loaded, prompts, new, fixed, s, best))) for s in again
+    ]
+    half = [
+        say("ours in bfloat16", timed(lambda s=s: ours(loaded, prompts, new, fixed, s, dtype="bfloat16")))
+        for s in range(plan.repeats)
+    ]
+    speed = statistics.median(r.speed for r in mine)
+    middle = min(mine, key=lambda r: abs(r.speed - speed))
+    drawn, prefill = useful_flops(loaded, prompts, middle.tokens)
+    return {
+        "new_tokens": new,
+        "prompts": plan.prompts,
+        "k": K,
+        "speed_ratio": speed / statistics.median(r.speed for r in other),
+        "peak_share": (drawn + prefill) / middle.seconds / peak,
+        "peak_share_drawn_tokens_only": drawn / middle.seconds / peak,
+        "ours": summary(mine),
+        "ours_bfloat16": summary(half),
+        "generate": summary(other) | {"rows": best, "by_rows": {str(r): run.speed for r, run in first.items()}},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--quick", action="store_true", help="smaller workloads, within ten minutes")
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="a name or a folder")
+    args = parser.parse_args()
+    plan = QUICK if args.quick else Plan()
+    about = machine()
+    loaded = load_model(args.model, device="cpu")
+    peak = matmul_peak(torch.float32)
+    natural = measure(loaded, plan, False, peak)
+    fixed = measure(loaded, plan, True, peak)
+    few = examples(16)
+    where = {
+        "ours": profile(lambda: ours(loaded, few, 8, True, 0)),
+        "generate": profile(lambda: theirs(loaded, few, 8, True, 0, 128)),
+    }
+    late = matmul_peak(torch.float32)
+    peak_now = max(peak, late)
+    for workload in (natural, fixed):  # the peak may have been disturbed at the start: the higher one counts
+        for share in ("peak_share", "peak_share_drawn_tokens_only"):
+            workload[share] *= peak / peak_now
+    result = {
+        "speed_ratio": natural["speed_ratio"],
+        "speed_ratio_fixed": fixed["speed_ratio"],
+        "peak_share": fixed["peak_share"],
+        "peak_share_natural": natural["peak_share"],
+        "natural": natural,
+        "fixed": fixed,
+        "where_a_step_goes": where,
+        "matmul_peak_gflops": {"float32": peak_now / 1e9, "bfloat16": matmul_peak(torch.bfloat16) / 1e9},
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "llama_cpp": "not measured: it is not a dependency and was not installed",
+        "model": args.model,
+        "quick": args.quick,
+        "machine": about,
+    }
+    text = json.dumps(result, indent=2)
+    if args.json:
+        args.json.write_text(text + "\n", encoding="utf-8")
+    print(
+        f"ours / generate: {result['speed_ratio']:.2f}x natural, {result['speed_ratio_fixed']:.2f}x fixed; "
+        f"{result['peak_share']:.0%} of the matmul peak ({peak_now / 1e9:.0f} GFLOP/s) at fixed length"
+    )
+
+
+if __name__ == "__main__":
+    main()
