@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
-from tiny import tiny_model, tiny_tokenizer
 from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
@@ -21,6 +20,7 @@ from theodolite.engine.drawing import Drawer, Filters, lowest_kept
 from theodolite.engine.sampling import LocalSampler, Sampling
 from theodolite.models.chat import prompt_ids
 from theodolite.types import Example
+from tiny import tiny_model, tiny_tokenizer
 
 SETTINGS = [
     {},

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_model, tiny_tokenizer
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -29,6 +28,7 @@ from transformers import (
 from theodolite.engine.sampling import LocalSampler, Sampling
 from theodolite.models.chat import end_ids, prompt_ids
 from theodolite.types import Example
+from tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 V = len(TOKENIZER)
@@ -127,7 +127,8 @@ def test_logps_equal_a_rescoring_forward(name: str) -> None:
     cfg = Sampling(k=3, max_new_tokens=40, temperature=1.3, top_p=0.95, seed=4)
     for example in LocalSampler(model, TOKENIZER, rows=4).sample(EXAMPLES, cfg):
         for r in example.responses:
-            assert r.tokens and r.logps
+            assert r.tokens
+            assert r.logps
             again = rescored(model, TOKENIZER, example, r.tokens)
             assert torch.allclose(torch.tensor(r.logps), again, atol=1e-4, rtol=0), name
 
@@ -156,6 +157,7 @@ def test_logps_equal_a_rescoring_forward_on_the_real_model(smollm: Any) -> None:
     example = Example.of("What should I cook tonight?")
     out = LocalSampler(smollm.model, smollm.tokenizer).sample([example], Sampling(k=4, max_new_tokens=48, seed=1))
     for r in out[0].responses:
-        assert r.tokens and r.logps
+        assert r.tokens
+        assert r.logps
         again = rescored(smollm.model, smollm.tokenizer, example, r.tokens)
         assert torch.allclose(torch.tensor(r.logps), again, atol=1e-4, rtol=0)

@@ -174,6 +174,7 @@ class _Loop:
         self.ends = end_ids(sampler.tokenizer, sampler.model)
         self.tail = max((len(s.encode()) for s in cfg.stop), default=0) + 8
         self.draw = Drawer()
+        self._shape_space: Tensor | None = None
         self.running: list[Row] = []
         self.finished = 0
 
@@ -203,7 +204,7 @@ class _Loop:
         return self.decoder.mixes and free >= min(waiting, max(1, limit // 4))
 
     def _admit(self, waiting: deque[Row], free: int) -> Tensor:
-        """Open rows for those who wait; the logits of all running rows' next tokens would be stale, so only theirs."""
+        """Open rows for the first who wait, at the end of those running; the logits of their first tokens."""
         party = [waiting.popleft()]
         same = len(party[0].prompt)
         while waiting and len(party) < free and (not self.decoder.equal_lengths or len(waiting[0].prompt) == same):
@@ -216,7 +217,6 @@ class _Loop:
                 copies.append(0)
             copies[-1] += 1
         logits = self.decoder.admit(prompts, copies, self.cfg.max_new_tokens)
-        self.entering = party
         self.running += party
         return logits
 
@@ -241,7 +241,9 @@ class _Loop:
     def _shaped(self, rows: Sequence[Row], logits: Tensor) -> Tensor | None:
         if not self.sampler.processors:
             return None
-        shaped = logits.clone()
+        if self._shape_space is None or len(self._shape_space) < len(logits):
+            self._shape_space = torch.empty_like(logits)  # kept: fresh pages for 50 MB a step are dear
+        shaped = self._shape_space[: len(logits)].copy_(logits)
         ids = [[*row.prompt, *row.tokens] for row in rows]
         for process in self.sampler.processors:
             shaped = process(ids, shaped)

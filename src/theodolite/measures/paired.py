@@ -39,15 +39,20 @@ def paired(
         why["value missing"] = why.get("value missing", 0) + unscored
     b, a = (np.array([_mean(row) for row in side], float) for side in (before, after))
     ok = ~(np.isnan(a) | np.isnan(b))
-    single = all(len(row) == 1 and row[0] in (0.0, 1.0) for side in (before, after) for row in side)
+    single = _binary(before) and _binary(after)
     common: dict[str, Any] = {"level": level, "unit": unit, "missing": sum(why.values()), "why": why}
     return [
-        _one(f"{name}.before", b, single, rng, {**common, "better": better}),
-        _one(f"{name}.after", a, single, rng, {**common, "better": better}),
+        _one(f"{name}.before", b, _binary(before), rng, {**common, "better": better}),
+        _one(f"{name}.after", a, _binary(after), rng, {**common, "better": better}),
         _difference(
             f"{name}.difference", a[ok], b[ok], single, rng, {**common, "better": better, "parts": parts or {}}
         ),
     ]
+
+
+def _binary(side: Sequence[Sequence[float]]) -> bool:
+    """One yes or no a prompt."""
+    return all(len(row) == 1 and row[0] in (0.0, 1.0) for row in side)
 
 
 def _one(name: str, x: np.ndarray, single: bool, rng: np.random.Generator, rest: dict[str, Any]) -> Reading:

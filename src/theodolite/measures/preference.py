@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
+from theodolite import stats
 from theodolite.measures.evidence import Evidence, PairLogps
 from theodolite.measures.paired import paired
 from theodolite.registry import register
@@ -32,17 +35,26 @@ def reward_accuracy(evidence: Evidence, rng: np.random.Generator) -> list[Readin
     """
     pairs = _pairs(evidence)
     gap = (pairs.after_chosen - pairs.before_chosen) - (pairs.after_rejected - pairs.before_rejected)
-    before = [[0.5]] * len(gap)
-    return paired(
-        "reward_accuracy",
-        before,
-        _wins(gap),
-        rng,
-        level=evidence.level,
-        unit="share",
-        better="higher",
-        missing=evidence.missing,
-    )
+    right, wrong, n = int(np.sum(gap > 0)), int(np.sum(gap < 0)), int(np.sum(~np.isnan(gap)))
+    why = dict(evidence.missing) | ({"not a number": len(gap) - n} if n < len(gap) else {})
+    share = (right + 0.5 * (n - right - wrong)) / n if n else math.nan
+    span = stats.wilson(share * n, n, evidence.level)
+    note = "" if n else "no held-out pair has a value"
+
+    def reading(name: str, value: float, low: float, high: float, **rest: Any) -> Reading:
+        return Reading(
+            f"reward_accuracy.{name}", value, low, high, evidence.level, n=n, missing=sum(why.values()), why=why,
+            unit="share", better="higher", **({"note": note} | rest)
+        )  # fmt: skip
+
+    p = float(binomtest(right, right + wrong).pvalue) if right + wrong else 1.0
+    return [
+        reading("before", 0.5, 0.5, 0.5, method="by definition", note="every pair is a tie before training"),
+        reading("after", share, span.low, span.high, method="wilson"),
+        reading(
+            "difference", share - 0.5, span.low - 0.5, span.high - 0.5, method="wilson, exact sign test", p_value=p
+        ),
+    ]
 
 
 @register(

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from theodolite.engine import ReferenceCache, packs, token_logps
 from theodolite.engine.reference import model_fingerprint
@@ -84,7 +83,7 @@ def train(
         say=say,
         callbacks=[*callbacks, *([EarlyStoppingCallback(config.patience)] if config.patience else [])],
     )
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    last = last_checkpoint(folder)
     if last is None:
         _check_start(model, objective, items[: config.batch], config, say)
     else:
@@ -183,6 +182,12 @@ class GroupTrainer(Trainer):
 
     def _collect(self, loss: Loss) -> None:
         _add(self.sums, loss)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; Trainer writes its state file last."""
+    whole = [p.parent for p in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]))) if whole else None
 
 
 def _add(sums: dict[str, tuple[float, int]], loss: Loss) -> None:

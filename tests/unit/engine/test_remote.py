@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
@@ -12,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from tiny import tiny_model, tiny_tokenizer
 
 from theodolite.engine.remote import RemoteSampler, SamplingStopped, _address, _seconds
 from theodolite.engine.sampling import LocalSampler, Sampling
 from theodolite.errors import ServerError, UsageError
 from theodolite.registry import get
 from theodolite.types import Example
+from tiny import tiny_model, tiny_tokenizer
 
 EXAMPLES = [Example.of(f"question {i}", "old", id=f"q{i}") for i in range(6)]
 
@@ -121,7 +122,8 @@ def test_k_answers_in_the_order_given() -> None:
     assert sent == {
         "model": "tiny", "n": 3, "max_tokens": 9, "temperature": 0.5, "top_p": 0.9, "stop": ["END"], "logprobs": True,
     }  # fmt: skip
-    assert "top_k" not in body and "min_p" not in body
+    assert "top_k" not in body
+    assert "min_p" not in body
     assert len({b["seed"] for b in server.bodies}) == 6
     assert 1 <= server.most_under_way <= 3
 
@@ -287,7 +289,7 @@ def test_pauses_grow() -> None:
 
     with serving(reply) as server:
         sampler(server, backoff=0.04).sample(EXAMPLES[:1], Sampling())
-    pauses = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+    pauses = [b - a for a, b in itertools.pairwise(moments)]
     assert all(p >= 0.04 * 2**i * 0.5 for i, p in enumerate(pauses))
 
 
@@ -303,9 +305,11 @@ def test_retry_after_as_number_date_or_nonsense() -> None:
 
 def test_keys_are_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "s3cret")
-    with serving(lambda b, n: (401, {}, "who are you?")) as server:
-        with pytest.raises(SamplingStopped, match=r"HTTP 401.*the key") as told:
-            sampler(server, api_key_env="SECRET_KEY").sample(EXAMPLES, Sampling())
+    with (
+        serving(lambda b, n: (401, {}, "who are you?")) as server,
+        pytest.raises(SamplingStopped, match=r"HTTP 401.*the key") as told,
+    ):
+        sampler(server, api_key_env="SECRET_KEY").sample(EXAMPLES, Sampling())
     assert server.headers_seen[0]["Authorization"] == "Bearer s3cret"
     assert "s3cret" not in str(told.value)
     monkeypatch.delenv("SECRET_KEY")

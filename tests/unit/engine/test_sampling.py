@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny import tiny_model, tiny_tokenizer
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -17,6 +16,7 @@ from theodolite.engine.sampling import LocalSampler, Sampling
 from theodolite.errors import DataError, ModelError, TheodoliteError, UsageError
 from theodolite.registry import get
 from theodolite.types import Example
+from tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 QUESTIONS = ["Name a colour.", "Why?", "Tell me a long story about the sea.", "Why not?", "More, please.", "And then?"]
@@ -93,7 +93,9 @@ def test_responses_replace_the_old_ones_in_the_order_given() -> None:
     assert seen == sorted(set(seen))
     for r in (r for e in out for r in e.responses):
         assert r.source == "tiny"
-        assert r.tokens and r.logps and len(r.tokens) == len(r.logps) <= 30
+        assert r.tokens
+        assert r.logps
+        assert len(r.tokens) == len(r.logps) <= 30
         assert (r.finish == "stop") == (r.tokens[-1] == 2)
         assert r.finish == "stop" or len(r.tokens) == 30
         assert r.text == TOKENIZER.decode(r.tokens, skip_special_tokens=True)
@@ -127,7 +129,8 @@ def test_stop_strings_end_a_response_and_are_cut_off(make: Any) -> None:
             stopped += 1
             assert after.finish == "stop"
             assert after.text == before.text[: before.text.index(stop)]
-            assert stop in TOKENIZER.decode(after.tokens) and stop not in TOKENIZER.decode(after.tokens[:-1])
+            assert stop in TOKENIZER.decode(after.tokens)
+            assert stop not in TOKENIZER.decode(after.tokens[:-1])
         else:
             assert after == before
     assert stopped

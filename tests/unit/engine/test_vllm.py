@@ -7,7 +7,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny import tiny_model, tiny_tokenizer
 
 from theodolite.engine.sampling import LocalSampler, Sampling
 from theodolite.engine.vllm import VllmSampler
@@ -15,6 +14,7 @@ from theodolite.errors import UsageError
 from theodolite.models.chat import prompt_ids
 from theodolite.registry import get
 from theodolite.types import Example
+from tiny import tiny_model, tiny_tokenizer
 
 EXAMPLES = [Example.of(q, "old", id=q) for q in ("One?", "Two, please.", "Three")]
 
