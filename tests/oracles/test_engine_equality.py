@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 import torch
-from small_models import CONFIGS, GROUPS, OTHERS, Wide, apart, gradients, plain_logps, small
 
+from small_models import CONFIGS, GROUPS, OTHERS, Wide, apart, gradients, plain_logps, small
 from theodolite.engine.logprobs import token_logps
 
 
@@ -46,8 +46,8 @@ def test_what_cannot_share_falls_back_and_says_so_once(name):
 def test_bfloat16_is_as_near_as_its_digits(name):
     """bf16 keeps 8 bits: both ways of computing must lie equally near the float32 model with the same weights."""
     narrow = small(name, torch.bfloat16)
-    truth = plain_logps(small(name, torch.bfloat16).float())
     with torch.no_grad():
+        truth = plain_logps(small(name, torch.bfloat16).float())
         got = token_logps(narrow, GROUPS, path="packed").policy
         plain = plain_logps(narrow)
     assert got.dtype == torch.float32

@@ -106,6 +106,9 @@ def packed_attention(
         raise Unsupported(f"the attention argument {strange[0]}")
     if (trace := _trace.get()) is not None:
         trace.calls.append((sliding_window, softcap))
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # rotary embeddings leave queries and keys wider than values
+        query, key, value = (x.to(torch.get_autocast_dtype(kind)) for x in (query, key, value))
     rule = Rule(
         query.shape[-1] ** -0.5 if scaling is None else float(scaling),
         None if sliding_window is None or sliding_window >= layout.span else int(sliding_window),

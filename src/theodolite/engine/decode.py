@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from theodolite.engine.fused import FusedDecoder, Unsupported, parts_of
+from theodolite.engine.fused import FusedDecoder
+from theodolite.engine.weights import Unsupported, parts_of
 from theodolite.errors import ModelError
 
 Path = Literal["auto", "fused", "forward"]

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from theodolite.engine.attention import Unsupported, packed_rows, traced
 from theodolite.engine.head import Head, check_extras, score
 from theodolite.engine.packing import Packed, check, computed_tokens, pack_row, packs, pad_rows, padded_tokens
+from theodolite.engine.reference import evaluating
 from theodolite.errors import ModelError, UsageError
 from theodolite.types import Group, Role, TokenLogps
 
@@ -70,7 +71,7 @@ def token_logps(
     device = base.get_input_embeddings().weight.device
     rows, columns, found = [], [], []
     cost = computed_tokens if route.packed else padded_tokens
-    for numbers in packs(groups, budget or BUDGET, cost):
+    for numbers in packs(groups, BUDGET if budget is None else budget, cost):
         lay = pack_row if route.packed else pad_rows
         pack = lay([groups[i] for i in numbers], [first_row[i] for i in numbers], device)
         found.append(_run(model, pack, route, extras))
@@ -363,15 +364,3 @@ def _attention_fault(base: Any, calls: list[tuple[int | None, float | None]]) ->
     if any(want and window is None for want, (window, _) in zip(expected, calls, strict=True)):
         return "its sliding window does not reach the attention function"
     return ""
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout and the like off inside; afterwards every module is in the mode it was in."""
-    before = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training

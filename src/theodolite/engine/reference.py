@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from theodolite.engine.logprobs import evaluating
 from theodolite.errors import ModelError, StorageError
 from theodolite.types import Group, TokenLogps
 
@@ -29,6 +28,18 @@ SHARD = 256
 
 Rows = list[np.ndarray]
 """per-token log-probs of one group's responses, float32, each as long as its response"""
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout and the like off inside; afterwards every module is in the mode it was in."""
+    before = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 @contextlib.contextmanager

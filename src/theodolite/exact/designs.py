@@ -57,7 +57,9 @@ class Design:
         """The design seen through m random groups at each prompt: mass becomes counts / m."""
         flat = self.mass.reshape(-1, self.mass.shape[-1])
         counts = rng.multinomial(m, flat / flat.sum(1, keepdims=True)).astype(float)
-        return Design(self.response, self.role, self.label, self.offset, self.score, counts.reshape(self.mass.shape) / m)
+        return Design(
+            self.response, self.role, self.label, self.offset, self.score, counts.reshape(self.mass.shape) / m
+        )
 
 
 def design(data: str, roles: Sequence[str], worlds: Sequence[World], listed: int = 3) -> Design:
@@ -79,7 +81,11 @@ def design(data: str, roles: Sequence[str], worlds: Sequence[World], listed: int
 def _rows(response: Ints, role: int | Ints, label: int | Ints, mass: Floats, score: Floats | None = None) -> Design:
     """A design under its own prompts; role and label broadcast to (N, K), score defaults to unknown."""
     shape = response.shape
-    known = np.full((*mass.shape[:2], *shape), np.nan) if score is None else np.broadcast_to(score, (*mass.shape[:2], *shape))
+    known = (
+        np.full((*mass.shape[:2], *shape), np.nan)
+        if score is None
+        else np.broadcast_to(score, (*mass.shape[:2], *shape))
+    )
     spread = [np.broadcast_to(np.asarray(v, np.int64), shape) for v in (role, label)]
     return Design(response, spread[0], spread[1], np.zeros(shape, np.int64), known, mass)
 

@@ -2,10 +2,11 @@
 
 Each objective is trained to its end in every world, seed and strength. A policy is then a point (KL spent, true reward
 got), and the exact frontier says what that KL could have bought. The headline regret is the share of it that was
-missed, sum(frontier - got) / sum(frontier - reference) over the faithful worlds, at the strength whose KL is nearest to
-`budget`: 0 is the best possible policy, 1 no better than the reference. (Regret in units of reward, which is reported
-beside it, would praise a method for not moving.) Worlds whose annotators err are reported one by one: there even a
-perfect learner is led astray, and the frontier is that of the true reward.
+missed, sum(frontier - got) / sum(frontier - reference) over the faithful worlds, at the strength that serves the method
+best among those whose KL is within a factor of `REACH` of `budget`: 0 is the best possible policy, 1 no better than the
+reference. (Regret in units of reward, which is reported beside it, would praise a method for not moving.) Worlds whose
+annotators err are reported one by one: there even a perfect learner is led astray, and the frontier is that of the true
+reward.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from theodolite.config import Config
 from theodolite.errors import UsageError
 from theodolite.exact import best_of_n
 from theodolite.exact.designs import Design, NotApplicable, design
-from theodolite.exact.optimum import excess_kl, expected, kl, kl_and_reward, lam_at_kl, reward_at_kl, tilted
+from theodolite.exact.optimum import excess_kl, expected, kl, kl_and_reward, reward_at_kl, tilted
 from theodolite.exact.tabular import Trained, train
 from theodolite.exact.world import Floats, World
 from theodolite.exact.worlds import build
@@ -40,10 +41,14 @@ DEFAULT_WORLDS = (
 )  # fmt: skip
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """multiples of each objective's own default strength"""
-SAMPLES = (16, 64, 256, 1024, 4096, 16384)
+SAMPLES = (16, 64, 256, 1024, 4096)
 """verdicts a prompt, tried for `samples_to_90`"""
 EVALUATIONS = 160
 """of every loss; smooth ones need 40, hinges are then within 0.1 % of regret of where 400 would end"""
+REACH = 2.0
+"""strengths whose KL lies between budget / 2 and 2 budget compete for a method's headline"""
+LAMS = (0.0, *np.geomspace(0.02, 300, 60).tolist(), math.inf)
+"""inverse temperatures at which the frontier is drawn"""
 DRAWS = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
 """n of best-of-n"""
 INVERSE_TEMPERATURES = ("beta", "tau", "gamma")
@@ -104,19 +109,20 @@ class Method:
 
 @dataclass(slots=True)
 class WorldCurves:
-    """The exact frontier and best-of-n of one world, pooled over seeds (which share one lam, so nothing lies above)."""
+    """The exact frontier, (KL, reward), and best-of-n, (n, KL, reward), averaged over seeds.
+
+    Averaging at equal inverse temperature gives the frontier of all seeds taken together, so no average lies above it.
+    """
 
     summary: str
     faithful: bool
     frontier: list[tuple[float, float]]
     best_of_n: list[tuple[int, float, float]]
-    best_reward: float
-    largest_kl: float
 
 
 @dataclass(slots=True)
 class FrontierResult:
-    """What `frontier` found. headline: the worlds that the table's numbers are taken over."""
+    """What `frontier` found. headline: the worlds that the table's numbers are over, pooled: their curves together."""
 
     seconds: float
     exact: bool
@@ -124,18 +130,22 @@ class FrontierResult:
     seeds: int
     budget: float
     headline: list[str]
+    pooled: WorldCurves
     worlds: dict[str, WorldCurves]
     methods: dict[str, Method]
     not_applicable: dict[str, str]
 
     def ranked(self) -> list[Method]:
         """Methods by regret, the best first; undefined last."""
-        return sorted(self.methods.values(), key=lambda m: (math.isnan(m.regret), m.regret, m.name))
+        return sorted(self.methods.values(), key=lambda m: (math.isnan(m.regret), round(m.regret, 9), m.name))
 
     def to_json(self) -> dict[str, object]:
         """{"seconds", "worlds": {...}, "methods": {NAME: {"regret", "regret_low", "regret_high", ...}}}; NaN is null."""
         methods = {m.name: _method_json(m) for m in self.ranked()}
-        worlds = {n: asdict(w) | {"methods": {k: m.worlds.get(n) for k, m in self.methods.items()}} for n, w in self.worlds.items()}
+        worlds = {
+            n: asdict(w) | {"methods": {k: m.worlds.get(n) for k, m in self.methods.items()}}
+            for n, w in self.worlds.items()
+        }
         plain: dict[str, object] = _jsonable(
             {
                 "seconds": self.seconds,
@@ -144,7 +154,12 @@ class FrontierResult:
                 "seeds": self.seeds,
                 "budget_kl": self.budget,
                 "headline_worlds": self.headline,
-                "units": {"regret": "share of the reward that the KL spent could have bought", "kl": "nats", "reward": "sd under p"},
+                "pooled": asdict(self.pooled),
+                "units": {
+                    "regret": "share of the reward that the KL spent could have bought",
+                    "kl": "nats",
+                    "reward": "sd under p",
+                },
                 "worlds": worlds,
                 "methods": methods,
                 "not_applicable": self.not_applicable,
@@ -172,7 +187,7 @@ def frontier(
     exact: bool = False,
     samples: int = 2048,
     sample_grid: Sequence[int] = SAMPLES,
-    budget: float = 0.5,
+    budget: float = 0.7,
     progress: Progress | None = None,
     workers: int = 1,
 ) -> FrontierResult:
@@ -198,10 +213,11 @@ def frontier(
             refused[name] = found
         if progress:
             progress(i + 1, len(wanted), name)
-    curves = {name: stage.curves(name) for name in stage.names}
+    curves = {name: stage.curves([name], get("world", name).summary) for name in stage.names}
+    pooled = stage.curves(stage.headline, "the worlds of the headline together")
     seconds = time.perf_counter() - began
     return FrontierResult(
-        seconds, exact, None if exact else samples, seeds, budget, stage.headline, curves, methods, refused
+        seconds, exact, None if exact else samples, seeds, budget, stage.headline, pooled, curves, methods, refused
     )
 
 
@@ -254,7 +270,13 @@ class _Stage:
         return list(by_shape.values())
 
     def train(
-        self, entry: Entry, cfg: Config | None, chosen: Sequence[str], samples: int | None, strength: float, lam: float | None
+        self,
+        entry: Entry,
+        cfg: Config | None,
+        chosen: Sequence[str],
+        samples: int | None,
+        strength: float,
+        lam: float | None,
     ) -> tuple[dict[str, Point], str]:
         """Train and measure the worlds `chosen`: name -> Point, and the solver's name. lam: see `measure`."""
         found, solver = {}, ""
@@ -264,7 +286,9 @@ class _Stage:
             if key not in self._designs:
                 self._designs[key] = design(entry.data, entry.roles, flat)
             rng = np.random.default_rng([0 if samples is None else samples, len(group)])
-            result: Trained = train(entry, flat, cfg, samples=samples, rng=rng, made=self._designs[key], budget=EVALUATIONS)
+            result: Trained = train(
+                entry, flat, cfg, samples=samples, rng=rng, made=self._designs[key], budget=EVALUATIONS
+            )
             found |= self.measure(group, np.stack(result.logpi), result.ending, strength, lam)
             solver = result.solver
         return found, solver
@@ -289,21 +313,16 @@ class _Stage:
             found[name] = Point(strength, *numbers, {e: ends.count(e) for e in sorted(set(ends))})
         return found
 
-    def curves(self, name: str) -> WorldCurves:
-        worlds = self.worlds[name]
-        logp, reward = (np.concatenate([getattr(w, key) for w in worlds]) for key in ("logp", "reward"))
-        judged = np.concatenate([w.judged for w in worlds])
-        spend, most = kl_and_reward(logp, reward, np.inf)
-        lams = lam_at_kl(logp, reward, spend * np.linspace(0, 1, 41) ** 2)
-        line = kl_and_reward(logp, reward, lams)
-        costs, gains = best_of_n.curve(logp, reward, DRAWS, judged)
+    def curves(self, chosen: Sequence[str], summary: str) -> WorldCurves:
+        """Frontier and best-of-n, averaged over seeds and worlds at each inverse temperature and each n."""
+        flat = [w for name in chosen for w in self.worlds[name]]
+        line = np.mean([kl_and_reward(w.logp, w.reward, LAMS) for w in flat], 0)
+        best = np.mean([best_of_n.curve(w.logp, w.reward, DRAWS, w.judged) for w in flat], 0)
         return WorldCurves(
-            get("world", name).summary,
-            all(w.faithful for w in worlds),
-            [(float(k), float(r)) for k, r in zip(*line)],
-            [(n, float(k), float(r)) for n, k, r in zip(DRAWS, costs, gains)],
-            float(most),
-            float(spend),
+            summary,
+            all(w.faithful for w in flat),
+            [(float(k), float(r)) for k, r in line.T],
+            [(n, float(k), float(r)) for n, (k, r) in zip(DRAWS, best.T)],
         )
 
 
@@ -326,9 +345,7 @@ def _method(entry: Entry, stage: _Stage, strengths: Sequence[float], grid: Seque
     return made
 
 
-def _sweep_point(
-    made: Method, entry: Entry, stage: _Stage, strength: float, cfg: Config | None, named: bool
-) -> float:
+def _sweep_point(made: Method, entry: Entry, stage: _Stage, strength: float, cfg: Config | None, named: bool) -> float:
     """Add one strength to the method's points in all worlds; returns its mean KL over the headline worlds."""
     points, made.solver = stage.train(entry, cfg, stage.names, stage.samples, strength, 1 / strength if named else None)
     for name, point in points.items():
@@ -368,10 +385,16 @@ def _configs(entry: Entry, strengths: Sequence[float]) -> list[tuple[float, Conf
 
 
 def _headline(made: Method, stage: _Stage) -> int:
-    """Fill in the numbers of the strength whose KL is nearest to the budget; returns its place in the sweep."""
+    """Fill in the numbers of the method's best strength near the budget; returns its place in the sweep."""
     chosen = [made.points[name] for name in stage.headline]
-    costs = [np.mean([p[i].kl for p in chosen]) for i in range(len(chosen[0]))]
-    at = int(np.argmin([abs(math.log(max(c, 1e-9) / stage.budget)) for c in costs]))
+    costs = [float(np.mean([p[i].kl for p in chosen])) for i in range(len(chosen[0]))]
+    shares_at = [
+        _share(np.array([p[i].best for p in chosen]), np.array([p[i].reward for p in chosen]))
+        for i in range(len(costs))
+    ]
+    away = [abs(math.log(max(c, 1e-9) / stage.budget)) for c in costs]
+    near = [i for i in range(len(costs)) if away[i] <= math.log(REACH)] or [int(np.argmin(away))]
+    at = min(near, key=lambda i: (round(shares_at[i], 9), away[i]))
     here = [p[at] for p in chosen]
     best, got = np.array([p.best for p in here]), np.array([p.reward for p in here])  # (worlds, seeds)
     shares = [_share(best[:, s], got[:, s]) for s in range(stage.seeds)]

@@ -163,7 +163,9 @@ def _solve(logp: Floats, reward: Floats, target: Floats, signed: bool) -> Floats
         with np.errstate(divide="ignore", invalid="ignore"):
             newton = lam - (value - target) / (variance if signed else lam * variance)
         step = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
-        done = (np.abs(step - lam) <= 1e-14 * (np.abs(lam) + unit)) | (np.abs(value - target) <= 1e-15 * (1 + np.abs(most)))
+        done = (np.abs(step - lam) <= 1e-14 * (np.abs(lam) + unit)) | (
+            np.abs(value - target) <= 1e-15 * (1 + np.abs(most))
+        )
         lam = np.where(done, lam, step)
         if (done | ~inside).all():
             break

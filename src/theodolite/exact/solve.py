@@ -58,16 +58,16 @@ def is_gradient(field: Field, start: Tensor, step: float = 1e-5) -> bool:
     for _ in range(2):
         direction = torch.randn(start.shape, generator=rng, dtype=start.dtype)
         slope = (field(where, everyone)[1] * direction).sum(1)
-        rise = (field(where + step * direction, everyone)[0] - field(where - step * direction, everyone)[0]) / (2 * step)
+        rise = (field(where + step * direction, everyone)[0] - field(where - step * direction, everyone)[0]) / (
+            2 * step
+        )
         wrong = (slope - rise).abs() > 1e-3 * (slope.abs() + rise.abs()) + 1e-6
         if wrong.double().mean() > 0.05:  # a hinge may lie between the two points of a few problems
             return False
     return True
 
 
-def bfgs(
-    field: Field, start: Tensor, *, tolerance: float, limit: float, budget: int, by_value: bool = True
-) -> Solved:
+def bfgs(field: Field, start: Tensor, *, tolerance: float, limit: float, budget: int, by_value: bool = True) -> Solved:
     """Quasi-Newton with inverse Hessians (B, n, n); accepted steps satisfy Hager and Zhang's approximate Wolfe rules.
 
     by_value False: a step is accepted where the slope along it has shrunk by a tenth, whatever the value does.

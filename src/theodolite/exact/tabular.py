@@ -177,7 +177,10 @@ def _bco_delta(ratio: Tensor, mass: Tensor, role: Tensor, label: Tensor, cfg: An
     return (reward * mass).sum(1) / mass.sum(1)
 
 
-SHARED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Any], Tensor]] = {"kto_z0": _kto_z0, "bco_delta": _bco_delta}
+SHARED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor, Any], Tensor]] = {
+    "kto_z0": _kto_z0,
+    "bco_delta": _bco_delta,
+}
 """step-wide numbers, as declared by objectives, from (b, N, K) log-ratios, (b, N) mass and (N, K) roles and labels"""
 
 

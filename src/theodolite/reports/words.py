@@ -57,7 +57,7 @@ def places(value: float, low: float = math.nan, high: float = math.nan) -> int:
     """Decimals worth showing: the last one is worth a tenth to a half of the half-width; three digits without an interval."""
     half = (high - low) / 2
     if math.isfinite(half) and half > 0:
-        return min(6, max(0, math.ceil(-math.log10(half / 2))))
+        return min(3, max(0, math.ceil(-math.log10(half / 2))))
     if not math.isfinite(value) or value == 0 or value == round(value):
         return 0
     return min(6, max(0, 2 - math.floor(math.log10(abs(value)))))

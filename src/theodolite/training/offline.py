@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from theodolite.engine import ReferenceCache, packs, token_logps
@@ -24,8 +25,9 @@ from theodolite.errors import CheckFailed, StorageError
 from theodolite.models.adapters import attach_lora
 from theodolite.models.load import Loaded
 from theodolite.objectives.combine import Objective, parse
+from theodolite.objectives.shared import SHARED
 from theodolite.training.config import Align
-from theodolite.training.prepare import Prepared
+from theodolite.training.prepare import Bundle, Prepared
 from theodolite.training.watch import Watch
 from theodolite.types import Group, Loss, TokenLogps
 
@@ -35,9 +37,9 @@ Say = Callable[[str, str], None]
 
 @dataclass(slots=True)
 class Item:
-    """One group and, where the objective needs it, its reference log-probs, one row a response."""
+    """One example's groups and, where the objective needs it, the reference log-probs, one row a response."""
 
-    group: Group
+    bundle: Bundle
     reference: list[Any] | None = None
 
 
@@ -110,24 +112,28 @@ class GroupTrainer(Trainer):
         self.objective, self.budget, self.say = objective, budget, say
         self.sums: dict[str, tuple[float, int]] = {}
         self.watch = Watch()
+        self.shared: dict[str, torch.Tensor] = {}
+        self.memory: dict[str, torch.Tensor] = {}
+        """what shared numbers remember between steps; saved with the checkpoints"""
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[Any], float]:
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator)]
-        count = sum(_count(item.group, self.objective.unit) for batch in batches for item in batch["items"])
+        count = sum(_count(item.bundle, self.objective.unit) for batch in batches for item in batch["items"])
         total = self.accelerator.reduce(torch.tensor(float(count), device=device)).item()
+        self.shared = self._shared([item for batch in batches for item in batch["items"]])
         return batches, total / self.accelerator.num_processes  # gradients are averaged over processes afterwards
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         model.train()
         items: list[Item] = inputs["items"]
-        parts = packs([item.group for item in items], self.budget)
+        parts = _packs(items, self.budget)
         value = 0.0
         for number, part in enumerate(parts, 1):
             hold = nullcontext() if number == len(parts) else self.accelerator.no_sync(model)
             with hold, self.compute_loss_context_manager():
-                loss = self.objective(_logps(model, [items[i] for i in part], self.objective))
+                loss = self.objective(_logps(model, [items[i] for i in part], self.objective, self.shared))
                 share = loss.total / max(num_items_in_batch, 1e-12)
                 self.accelerator.backward(share)
             value += float(share.detach())
@@ -148,7 +154,7 @@ class GroupTrainer(Trainer):
         total, count, sums = 0.0, 0.0, {}
         self.model.eval()
         with torch.no_grad():
-            for part in packs([item.group for item in mine], self.budget):
+            for part in _packs(mine, self.budget):
                 loss = self.objective(_logps(self.model, [mine[i] for i in part], self.objective))
                 total, count = total + float(loss.total), count + loss.count
                 _add(sums, loss)
@@ -162,6 +168,22 @@ class GroupTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _shared(self, items: Sequence[Item]) -> dict[str, torch.Tensor]:
+        """Numbers that all examples of this optimizer step share (KTO's z0, BCO's delta), over all its micro-batches."""
+        found: dict[str, torch.Tensor] = {}
+        if not self.objective.shared:
+            return found
+        self.model.eval()
+        with torch.no_grad():
+            scored = [_logps(self.model, [items[i] for i in p], self.objective) for p in _packs(items, self.budget)]
+        for entry, cfg, _ in self.objective.terms:
+            for name in entry.shared:
+                sums = torch.stack([SHARED[name].parts(p, cfg) for p in scored]).sum(0)
+                sums = self.accelerator.reduce(sums)
+                self.memory[name] = SHARED[name].carry(self.memory.get(name), sums, cfg)
+                found[name] = SHARED[name].finish(self.memory[name], cfg)
+        return found
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             logs |= {name: total / max(n, 1) for name, (total, n) in self.sums.items()}
@@ -171,6 +193,19 @@ class GroupTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # Trainer would count padded input_ids, which do not exist here
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """What shared numbers remember goes first: the state file, written last, marks a whole checkpoint."""
+        if self.memory and self.is_world_process_zero():
+            place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            place.mkdir(parents=True, exist_ok=True)
+            save_file(self.memory, place / "shared.safetensors")
+        super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        kept = Path(resume_from_checkpoint) / "shared.safetensors"
+        self.memory = load_file(kept) if kept.exists() else {}
 
     def history(self) -> list[dict[str, float]]:
         """One dict a step: the training log and the evaluation at that step joined."""
@@ -196,17 +231,37 @@ def _add(sums: dict[str, tuple[float, int]], loss: Loss) -> None:
         sums[name] = (total + float(values.sum()), n + values.numel())
 
 
-def _count(group: Group, unit: str) -> float:
-    """How much a group adds to the divisor of the loss."""
+def _packs(items: Sequence[Item], budget: int) -> list[list[int]]:
+    """Items in forward passes of at most `budget` tokens; an item's groups stay together."""
+    joined = [
+        Group(i.bundle[0].prompt, tuple(r for g in i.bundle for r in (*g.responses, *_more(i.bundle, g))))
+        for i in items
+    ]
+    return packs(joined, budget)
+
+
+def _more(bundle: Bundle, group: Group) -> tuple[tuple[int, ...], ...]:
+    return (group.prompt,) if group is not bundle[0] else ()
+
+
+def _count(bundle: Bundle, unit: str) -> float:
+    """How much an example adds to the divisor of the loss."""
     if unit != "token":
         return 1.0
+    group = bundle[0]
     if group.weights is None:
         return float(sum(map(len, group.responses)))
     return float(sum(sum(w != 0 for w in row) for row in group.weights))
 
 
-def _logps(model: Any, items: Sequence[Item], objective: Objective) -> TokenLogps:
-    got = token_logps(model, [item.group for item in items], extras=objective.extras)
+def _logps(
+    model: Any, items: Sequence[Item], objective: Objective, shared: dict[str, torch.Tensor] | None = None
+) -> TokenLogps:
+    """The items' log-probs, rows of one item under one group number, the reference's beside them."""
+    got = token_logps(model, [g for item in items for g in item.bundle], extras=objective.extras)
+    numbers = [n for n, item in enumerate(items) for g in item.bundle for _ in g.responses]
+    got.group = torch.tensor(numbers, device=got.policy.device)
+    got.shared = shared or {}
     if objective.reference:
         rows = [torch.as_tensor(row) for item in items for row in item.reference or ()]
         padded = torch.zeros_like(got.policy)
@@ -226,9 +281,9 @@ def _items(
     say: Say,
 ) -> tuple[list[Item], list[Item] | None]:
     """Groups with the reference's log-probs, computed once from the model as it was handed in."""
-    sets = [data.groups, held_out.groups if held_out else []]
+    sets = [data.bundles, held_out.bundles if held_out else []]
     if not objective.reference:
-        made = [[Item(g) for g in groups] for groups in sets]
+        made = [[Item(b) for b in bundles] for bundles in sets]
     else:
         cache = ReferenceCache(cache_folder if config.cache_reference else None, model_fingerprint(model))
 
@@ -236,7 +291,10 @@ def _items(
             with torch.no_grad():
                 return token_logps(model.eval(), groups, budget=config.token_budget)
 
-        made = [[Item(g, r) for g, r in zip(groups, cache.rows(groups, compute))] for groups in sets]
+        made = []
+        for bundles in sets:
+            rows = iter(cache.rows([g for b in bundles for g in b], compute))
+            made.append([Item(b, [row for _ in b for row in next(rows)]) for b in bundles])
     return made[0], (made[1] if held_out else None)
 
 

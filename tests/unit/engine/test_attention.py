@@ -4,9 +4,18 @@ import threading
 
 import pytest
 import torch
-from small_models import GROUPS, small
 
-from theodolite.engine.attention import ATTENTION, Rule, _attention, flex, packed_attention, packed_rows, visible, written_out
+from small_models import GROUPS, small
+from theodolite.engine.attention import (
+    ATTENTION,
+    Rule,
+    _attention,
+    flex,
+    packed_attention,
+    packed_rows,
+    visible,
+    written_out,
+)
 from theodolite.engine.packing import pack_row
 from theodolite.errors import ModelError
 
@@ -47,7 +56,9 @@ def test_segments_equal_the_dense_mask(rule, heads):
     want, got = dense(*tensors, rule), _attention(*tensors, LAYOUT, rule)
     torch.testing.assert_close(got, want, atol=1e-12, rtol=1e-12)
     weights = torch.randn(want.shape, dtype=want.dtype)
-    for a, b in zip(torch.autograd.grad(got, tensors, weights), torch.autograd.grad(want, tensors, weights), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(got, tensors, weights), torch.autograd.grad(want, tensors, weights), strict=True
+    ):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-12)
 
 

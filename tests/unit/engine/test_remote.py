@@ -313,7 +313,7 @@ def test_keys_are_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.headers_seen[0]["Authorization"] == "Bearer s3cret"
     assert "s3cret" not in str(told.value)
     monkeypatch.delenv("SECRET_KEY")
-    with pytest.raises(UsageError, match="SECRET_KEY.*not set"):
+    with pytest.raises(UsageError, match=r"SECRET_KEY.*not set"):
         RemoteSampler("http://x", "tiny", api_key_env="SECRET_KEY")
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from theodolite.engine.drawing import Drawer, Filters, uniforms
-from theodolite.engine.fused import Unsupported, merged, parts_of
 from theodolite.engine.sampling import LocalSampler, Sampling
+from theodolite.engine.weights import Unsupported, merged, parts_of
 from theodolite.errors import DataError, ModelError, TheodoliteError, UsageError
 from theodolite.registry import get
 from theodolite.types import Example

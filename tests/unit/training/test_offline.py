@@ -50,7 +50,7 @@ def run(
     config = Align(**(settings | options))
     kind = offline.parse(config.objective).data
     data = prepare(examples(), kind, loaded.tokenizer, max_length=loaded.max_length)
-    held_out = Prepared(data.groups[:held]) if held else None
+    held_out = Prepared(data.bundles[:held]) if held else None
     heard = [] if said is None else said
     return train(loaded, data, config, out, held_out=held_out, say=lambda e, t: heard.append((e, t)), seed=3)
 
@@ -167,7 +167,7 @@ def test_patience_stops_and_keeps_the_best(loaded: Loaded, tmp_path: Path) -> No
 def test_rows_that_cannot_be_used_are_named(loaded: Loaded) -> None:
     rows = [*examples(2), Example.of("Hi", "same", "same"), Example.of("Hi", "x", ""), Example.of("Hi", "only")]
     made = prepare(rows, "pairs", loaded.tokenizer, max_length=1024)
-    assert len(made.groups) == 2
+    assert len(made.bundles) == 2
     assert [next(w for w in ("equal", "empty", "has 1 responses") if w in d) for d in made.dropped] == [
         "equal",
         "empty",
