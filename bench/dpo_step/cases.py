@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def short(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     found = json.loads((folder / "instructions/just_eval_instruct_1000.json").read_text())[: rows + 1]
     groups = [
         _group(tokenizer, [{"role": "user", "content": a["instruction"]}], [a["output"], b["output"]])
-        for a, b in zip(found, found[1:])
+        for a, b in pairwise(found)
     ]
     return {"name": "short", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2]}
 

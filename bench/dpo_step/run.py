@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", nargs="+", choices=["hh", "short", "ranked"], default=["hh", "short", "ranked"])
     parser.add_argument("--model", default="smollm2-135m-instruct", help="a name or a folder")
-    parser.add_argument("--budget", type=int, default=1024, help="our tokens a pack")
+    parser.add_argument("--budget", type=int, default=512, help="our tokens a pack")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "JOB", "RESULT"), help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -39,7 +39,9 @@ def test_examples_are_valid(recipe: str) -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "theodolite.cli", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "theodolite.cli", *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def test_help_answers_in_a_second() -> None:

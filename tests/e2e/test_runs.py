@@ -23,7 +23,11 @@ def recipe(folder: Path, **changes: object) -> Path:
     if not (folder / "model").exists():
         tiny_folder(folder / "model")
     rows = [
-        {"prompt": f"Question number {i}, about {WORDS[i % 8]}?", "chosen": WORDS[(i + 3) % 8] + "!", "rejected": WORDS[(i + 1) % 8]}
+        {
+            "prompt": f"Question number {i}, about {WORDS[i % 8]}?",
+            "chosen": WORDS[(i + 3) % 8] + "!",
+            "rejected": WORDS[(i + 1) % 8],
+        }
         for i in range(40)
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -43,7 +47,11 @@ def recipe(folder: Path, **changes: object) -> Path:
 
 
 def theodolite(*arguments: object, home: Path, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"THEODOLITE_HOME": str(home / "home"), "THEODOLITE_RUNS": str(home / "runs"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "THEODOLITE_HOME": str(home / "home"),
+        "THEODOLITE_RUNS": str(home / "runs"),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "theodolite.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if ok:
@@ -126,7 +134,11 @@ def test_a_killed_run_continues_to_the_same_result(first: tuple[Path, dict], tmp
     for name in ("model", "pairs.jsonl"):
         target = tmp_path / name
         assert target.exists()
-    environment = os.environ | {"THEODOLITE_HOME": str(tmp_path / "home"), "THEODOLITE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "THEODOLITE_HOME": str(tmp_path / "home"),
+        "THEODOLITE_RUNS": str(tmp_path / "runs"),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "theodolite.cli", "run", str(path)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -149,7 +161,10 @@ BAD = {
     "a missing file": ({"steps": [{"step": "curate", "read": {"path": "pears.jsonl"}}]}, "pears.jsonl"),
     "an unknown step": ({"steps": [{"step": "allign"}]}, "Did you mean 'align'?"),
     "an unknown objective": ({"steps": [{"step": "align", "objective": "dpoo"}]}, "Did you mean 'dpo'?"),
-    "an unknown option": ({"steps": [{"step": "align", "objective": {"name": "dpo", "bata": 1}}]}, "Did you mean 'beta'?"),
+    "an unknown option": (
+        {"steps": [{"step": "align", "objective": {"name": "dpo", "bata": 1}}]},
+        "Did you mean 'beta'?",
+    ),
     "no data": ({"steps": [{"step": "align"}]}, "no earlier step made train.jsonl"),
     "two sources": ({"steps": [{"step": "curate"}]}, "either read or instructions"),
     "no such model": ({"model": "nobody/nothing"}, "was not found"),
@@ -170,7 +185,9 @@ def test_bad_input_gets_one_clear_paragraph(case: str, tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_counted_and_named(tmp_path: Path) -> None:
-    path = recipe(tmp_path, steps=[{"step": "curate", "read": {"path": "pairs.jsonl"}, "held_out": 5}, {"step": "report"}])
+    path = recipe(
+        tmp_path, steps=[{"step": "curate", "read": {"path": "pairs.jsonl"}, "held_out": 5}, {"step": "report"}]
+    )
     with open(tmp_path / "pairs.jsonl", "a") as file:
         file.write('{"prompt": "x", "chosen": "same", "rejected": "same"}\n')
         file.write('{"prompt": "x", "chosen": "y", "rejected": ""}\n')
@@ -197,7 +214,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_leaves_its_reason_and_a_page(tmp_path: Path) -> None:
-    steps = [{"step": "curate", "read": {"path": "pairs.jsonl"}}, {"step": "align", "max_length": 8}, {"step": "report"}]
+    steps = [
+        {"step": "curate", "read": {"path": "pairs.jsonl"}},
+        {"step": "align", "max_length": 8},
+        {"step": "report"},
+    ]
     theodolite("run", recipe(tmp_path, steps=steps), home=tmp_path, ok=False)
     row = json.loads(theodolite("runs", "--json", home=tmp_path).stdout)[0]
     assert row["status"] == "failed"

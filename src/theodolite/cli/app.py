@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from theodolite import __version__
-from theodolite.cli import look, models, plan, run, runs
+from theodolite.cli import exact, look, models, plan, run, runs
 from theodolite.errors import TheodoliteError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def options(
         os.environ["THEODOLITE_DEBUG"] = "1"
 
 
-for module in (run, plan, runs, models, look):
+for module in (run, plan, runs, models, look, exact):
     module.add(app)
 
 

@@ -6,7 +6,7 @@ Inside `lean_layers` three kinds of layer compute the same formulas in place and
 
     LoRA linear     y = x W' + b + s (x A') B'                 s x A' B' is accumulated into y by the product itself
     RMSNorm         y = w x / sqrt(mean(x^2) + eps)            two passes; keeps x and one number a token
-    gated product   y = silu(gate) up                          keeps gate and up, not silu(gate)
+    gated product   y = silu(gate) up                          keeps gate and up; silu(gate) and y are made again
 
 Only layers whose class and state match exactly are touched: one active LoRA adapter without dropout, DoRA or merging, on
 a bare linear layer; the rest, and everything outside the scope, stays as it was.
@@ -62,7 +62,14 @@ def _cpu32(weight: Tensor) -> bool:
 
 
 def _lean_lora(module: Any) -> Callable[..., Any] | None:
-    """A forward for this PEFT layer, or None where its state asks for more than the plain formula."""
+    adapter = _adapter(module)
+    return None if adapter is None else lambda x: _Lora.apply(x, *adapter)
+
+
+def _adapter(module: Any) -> tuple[Any, ...] | None:
+    """(W, bias, A, B, scale) of a PEFT layer, or None where its state asks for more than the plain formula."""
+    if not hasattr(module, "lora_A"):
+        return None
     active = [a for a in module.active_adapters if a in module.lora_A]
     if module.disable_adapters or module.merged or len(active) != 1 or active[0] in module.lora_variant:
         return None
@@ -74,36 +81,42 @@ def _lean_lora(module: Any) -> Callable[..., Any] | None:
         return None
     if not all(_cpu32(m.weight) for m in (base, a, b)) or any(p.requires_grad for p in base.parameters()):
         return None
-    scale = module.scaling[name]
-
-    def forward(x: Tensor) -> Tensor:
-        return _Lora.apply(x, base.weight, base.bias, a.weight, b.weight, scale)
-
-    return forward
+    return base.weight, base.bias, a.weight, b.weight, module.scaling[name]
 
 
 class _Lora(torch.autograd.Function):
-    """x (..., in), W (out, in) and b (out,) frozen, A (r, in), B (out, r)."""
+    """x (..., in), W (out, in) and bias (out,) frozen, A (r, in), B (out, r)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        low = flat @ a.T
-        y = F.linear(flat, w, bias).addmm_(low, b.T, alpha=scale)
+        y, low = _adapted(x, w, bias, a, b, scale)
         ctx.save_for_backward(x, low, w, a, b)
         ctx.scale = scale
-        return y.view(*x.shape[:-1], -1)
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, low, w, a, b = ctx.saved_tensors
-        g = grad.reshape(-1, grad.shape[-1])
-        g_low = (g @ b).mul_(ctx.scale)
-        dx = (g @ w).addmm_(g_low, a).view(x.shape) if ctx.needs_input_grad[0] else None
-        da = g_low.T @ x.reshape(-1, x.shape[-1]) if ctx.needs_input_grad[3] else None
-        db = (g.T @ low).mul_(ctx.scale) if ctx.needs_input_grad[4] else None
+        dx, da, db = _adapted_back(grad, x, low, w, a, b, ctx.scale, ctx.needs_input_grad[0])
         return dx, None, None, da, db, None
+
+
+def _adapted(x: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """(x W' + bias + scale x A' B', x A')."""
+    flat = x.reshape(-1, x.shape[-1])
+    low = flat @ a.T
+    return F.linear(flat, w, bias).addmm_(low, b.T, alpha=scale).view(*x.shape[:-1], -1), low
+
+
+def _adapted_back(
+    grad: Tensor, x: Tensor, low: Tensor, w: Tensor, a: Tensor, b: Tensor, scale: float, wanted: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of x (where wanted), A and B."""
+    g = grad.reshape(-1, grad.shape[-1])
+    g_low = (g @ b).mul_(scale)
+    dx = (g @ w).addmm_(g_low, a).view(x.shape) if wanted else None
+    return dx, g_low.T @ x.reshape(-1, x.shape[-1]), (g.T @ low).mul_(scale)
 
 
 def _lean_norm(module: Any, x: Tensor) -> Tensor:
@@ -140,10 +153,11 @@ def _gated(module: Any) -> bool:
 
 
 def _lean_mlp(module: Any, x: Tensor) -> Tensor:
-    gate, up = module.gate_proj(x), module.up_proj(x)
+    gate, up, down = module.gate_proj(x), module.up_proj(x), module.down_proj
     if gate.dtype != torch.float32:
-        return module.down_proj(module.act_fn(gate) * up)
-    return module.down_proj(_Gated.apply(gate, up))
+        return down(module.act_fn(gate) * up)
+    adapter = None if down._forward_hooks or down._forward_pre_hooks else _adapter(down)
+    return down(_Gated.apply(gate, up)) if adapter is None else _GatedLora.apply(gate, up, *adapter)
 
 
 class _Gated(torch.autograd.Function):
@@ -158,4 +172,30 @@ class _Gated(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
-        return torch.ops.aten.silu_backward(grad * up, gate), F.silu(gate).mul_(grad)
+        return _gated_back(grad, gate, up, F.silu(gate))
+
+
+class _GatedLora(torch.autograd.Function):
+    """A LoRA linear layer on silu(gate) * up, which is made again in backward instead of being kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, gate: Tensor, up: Tensor, w: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+    ) -> Tensor:
+        y, low = _adapted(F.silu(gate).mul_(up), w, bias, a, b, scale)
+        ctx.save_for_backward(gate, up, low, w, a, b)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up, low, w, a, b = ctx.saved_tensors
+        silu = F.silu(gate)
+        dx, da, db = _adapted_back(grad, silu * up, low, w, a, b, ctx.scale, True)
+        return *_gated_back(dx, gate, up, silu), None, None, da, db, None
+
+
+def _gated_back(grad: Tensor, gate: Tensor, up: Tensor, silu: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of gate and up; uses up the memory of `silu`."""
+    return torch.ops.aten.silu_backward(grad * up, gate), silu.mul_(grad)

@@ -43,7 +43,11 @@ class _Refused(Exception):
 
 
 class _GaveUp(Exception):
-    """The last of several tries failed, or the run was stopped; the message tells what was tried."""
+    """The last of several tries failed; the message tells what was tried."""
+
+
+class _Left(Exception):
+    """Not tried to the end, because another example failed."""
 
 
 @dataclass(slots=True)
@@ -109,7 +113,6 @@ class RemoteSampler:
         """See `Sampler.sample`. Raises SamplingStopped, which carries `done` and `partial`, when the server is lost."""
         jobs = [_Job(e, i) for i, e in enumerate(examples)]
         stop, total, finished = threading.Event(), len(jobs) * cfg.k, 0
-        failure: Exception | None = None
         local = any(host in self.url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
         limits = self._httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
         with (
@@ -121,39 +124,39 @@ class RemoteSampler:
             futures = [pool.submit(self._answer, client, job, cfg, stop) for job in jobs]
             try:
                 for future in as_completed(futures):
-                    error = future.exception() if not future.cancelled() else None
-                    if error is not None and failure is None:
-                        failure = error if isinstance(error, Exception) else _GaveUp(str(error))
-                        stop.set()
-                        for other in futures:
-                            other.cancel()
-                    elif error is None and not future.cancelled():
+                    if future.exception() is None:
                         finished += cfg.k
                         if progress is not None:
                             progress(finished, total)
             finally:
-                stop.set()  # Ctrl-C: threads end after the try that is under way
-                for future in futures:
-                    future.cancel()
-        if failure is not None:
-            raise self._letter(failure, jobs, cfg.k) from failure
+                stop.set()  # after Ctrl-C, threads end with the try that is under way
+        failures = [e for f in futures if (e := f.exception()) is not None and not isinstance(e, _Left)]
+        if failures:
+            raise self._letter(failures[0], jobs, cfg.k) from failures[0]
         return [job.example.with_responses(job.responses) for job in jobs]
 
     def _answer(self, client: Any, job: _Job, cfg: Sampling, stop: threading.Event) -> None:
-        """Fill one example with k responses, by one request or by several."""
-        while (missing := cfg.k - len(job.responses)) > 0:
-            n = 1 if self._one_at_a_time else missing
-            try:
-                answer = self._post(client, self._body(job, cfg, n), job, stop)
-            except _Refused as refusal:
-                if n == 1 or not _is_about_n(refusal):
-                    raise
-                self._one_at_a_time = True
-                continue
-            choices = answer["choices"][:missing]
-            if n > 1 and len(choices) < n:
-                self._one_at_a_time = True
-            job.responses += [self._response(c) for c in choices]
+        """Fill one example with k responses; the first example that fails stops the others."""
+        try:
+            while len(job.responses) < cfg.k:
+                self._ask(client, job, cfg, stop)
+        except BaseException:
+            stop.set()
+            raise
+
+    def _ask(self, client: Any, job: _Job, cfg: Sampling, stop: threading.Event) -> None:
+        """One request: for all the responses that are missing, or for one where the server gives one at a time."""
+        missing = cfg.k - len(job.responses)
+        n = 1 if self._one_at_a_time else missing
+        try:
+            choices = self._post(client, self._body(job, cfg, n), job, stop)["choices"][:missing]
+        except _Refused as refusal:
+            if n == 1 or not _is_about_n(refusal):
+                raise
+            self._one_at_a_time = True
+            return
+        self._one_at_a_time |= len(choices) < n
+        job.responses += [self._response(c) for c in choices]
 
     def _body(self, job: _Job, cfg: Sampling, n: int) -> dict[str, Any]:
         messages = [{"role": m.role, "content": m.content} for m in job.example.prompt]
@@ -175,7 +178,7 @@ class RemoteSampler:
         started, last = time.monotonic(), "none"
         for attempt in range(self.retries + 1):
             if stop.is_set():
-                raise _GaveUp(f"{_place(job)} was left because the run stopped; the last answer was {last}")
+                raise _Left(f"{_place(job)} was left because the run stopped")
             asked = 0.0
             try:
                 reply = client.post(self.url, json=body)
@@ -216,7 +219,7 @@ class RemoteSampler:
             raise UsageError(f"the environment variable {self._key_env}, which should hold the API key, is not set.")
         return {"Authorization": f"Bearer {secret}"}
 
-    def _letter(self, failure: Exception, jobs: Sequence[_Job], k: int) -> Exception:
+    def _letter(self, failure: BaseException, jobs: Sequence[_Job], k: int) -> BaseException:
         full = [j.example.with_responses(j.responses) for j in jobs if len(j.responses) == k]
         some = [j.example.with_responses(j.responses) for j in jobs if 0 < len(j.responses) < k]
         if not isinstance(failure, _Refused | _GaveUp):

@@ -65,7 +65,7 @@ class Design:
 def design(data: str, roles: Sequence[str], worlds: Sequence[World], listed: int = 3) -> Design:
     """The design for objectives of that data kind; worlds must agree in their numbers of prompts and responses."""
     if data not in _MAKERS:
-        raise NotApplicable(f"learns from {data}, which a world does not have; it can give {', '.join(_MAKERS)}.")
+        raise NotApplicable(f"learns from {data}, which a world does not have.")
     shapes = {w.shape for w in worlds}
     if len(shapes) != 1:
         raise UsageError(f"worlds trained together need one shape, got {sorted(shapes)}. Train them in groups.")

@@ -90,7 +90,7 @@ class Method:
     name: str
     summary: str
     data: str
-    field: str | None
+    knob: str | None
     points: dict[str, list[Point]] = field(default_factory=dict)
     strength: float = math.nan
     kl: float = math.nan
@@ -279,7 +279,8 @@ class _Stage:
         lam: float | None,
     ) -> tuple[dict[str, Point], str]:
         """Train and measure the worlds `chosen`: name -> Point, and the solver's name. lam: see `measure`."""
-        found, solver = {}, ""
+        found: dict[str, Point] = {}
+        solver = ""
         for group in self.groups(chosen):
             flat = [w for name in group for w in self.worlds[name]]
             key = (entry.data, tuple(entry.roles), tuple(group))
@@ -309,8 +310,8 @@ class _Stage:
         for i, name in enumerate(group):
             own = slice(i * self.seeds, (i + 1) * self.seeds)
             ends = list(endings[own])
-            numbers = [v[own].tolist() for v in (spent, got, best, aim, nearest)]
-            found[name] = Point(strength, *numbers, {e: ends.count(e) for e in sorted(set(ends))})
+            cost, won, most, off, near = (v[own].tolist() for v in (spent, got, best, aim, nearest))
+            found[name] = Point(strength, cost, won, most, off, near, {e: ends.count(e) for e in sorted(set(ends))})
         return found
 
     def curves(self, chosen: Sequence[str], summary: str) -> WorldCurves:
@@ -476,7 +477,7 @@ def _method_json(m: Method) -> dict[str, object]:
         "kl": m.kl,
         "reward": m.reward,
         "strength": m.strength,
-        "strength_field": m.field,
+        "strength_field": m.knob,
         "data": m.data,
         "solver": m.solver,
         "regret_by_world": m.worlds,

@@ -18,7 +18,7 @@ from theodolite.exact.world import Floats, logsumexp
 
 def cumulant(logp: Floats, reward: Floats, lam: ArrayLike) -> Floats:
     """Lambda(lam) = log E_p exp(lam r) of each prompt, in nats; lam broadcasts against (X,)."""
-    return logsumexp(logp + np.asarray(lam, float)[..., None] * reward)[..., 0]
+    return np.asarray(logsumexp(logp + np.asarray(lam, float)[..., None] * reward)[..., 0])
 
 
 def tilted(logp: Floats, reward: Floats, lam: ArrayLike) -> Floats:
@@ -46,7 +46,7 @@ def kl(logq: Floats, logp: Floats) -> Floats:
     q = np.exp(logq)
     with np.errstate(invalid="ignore"):
         terms = np.where(q == 0, 0.0, q * (logq - logp))
-    return np.maximum(terms.sum(-1), 0.0)
+    return np.asarray(np.maximum(terms.sum(-1), 0.0))
 
 
 def expected(logq: Floats, values: Floats) -> Floats:
@@ -92,7 +92,7 @@ def reward_at_kl(logp: Floats, reward: Floats, target: ArrayLike) -> Floats:
 def regret(logpi: Floats, logp: Floats, reward: Floats) -> Floats:
     """(...) reward left on the table at equal KL: frontier(KL(pi || p)) - E_pi r, 0 or more, in units of reward."""
     spent = kl(logpi, logp).mean(-1)
-    return np.maximum(reward_at_kl(logp, reward, spent) - expected(logpi, reward).mean(-1), 0.0)
+    return np.asarray(np.maximum(reward_at_kl(logp, reward, spent) - expected(logpi, reward).mean(-1), 0.0))
 
 
 def missed_share(logpi: Floats, logp: Floats, reward: Floats, least: float = 1e-6) -> Floats:
@@ -132,7 +132,7 @@ def renyi_cross_entropy(logp: Floats, logq: Floats, order: float) -> Floats:
     """
     if order == 1:
         return -expected(logp, logq)
-    return logsumexp(logp + (order - 1) * logq)[..., 0] / (1 - order)
+    return np.asarray(logsumexp(logp + (order - 1) * logq)[..., 0] / (1 - order))
 
 
 def _solve(logp: Floats, reward: Floats, target: Floats, signed: bool) -> Floats:

@@ -50,7 +50,8 @@ that of the true reward, which nobody was told, so no method can reach 0.</p>
 {_table(result)}
 {_notes(result)}
 <p class="foot">{result.seconds:.0f} s. Rewards have mean 0 and standard deviation 1 under the reference of every prompt;
-KL is KL(policy ‖ reference), in nats. <i>KL to optimum</i> is measured to p exp(r / strength) where a method's strength names
+KL is KL(policy ‖ reference), in nats. ∞ marks a loss without a minimum. A teacher, where a method has one, is itself an
+optimum. <i>KL to optimum</i> is measured to p exp(r / strength) where a method's strength names
 such an optimum (marked =), else to the nearest optimum. <i>Verdicts</i>: how many a prompt until regret stays below 10 %,
 at the same strength.</p>
 </main></body></html>
@@ -81,7 +82,9 @@ def _svg(result: FrontierResult) -> str:
     )
     for tick in (t for t in TICKS if t <= right):
         parts.append(f'<path class="grid" d="M{x(tick):.1f},{TOP}V{HEIGHT - BOTTOM}"/>')
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>'
+        )
     for value in np.arange(math.ceil(bottom * 2) / 2, top, 0.5):
         parts.append(f'<path class="grid" d="M{LEFT},{y(value):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
@@ -144,7 +147,8 @@ def _track(method: Method, headline: Sequence[str]) -> list[tuple[float, float]]
     """(KL, reward) of every strength, in its order, averaged over the headline worlds and seeds."""
     per_world: list[list[Point]] = [method.points[n] for n in headline]
     return [
-        (float(np.mean([p.kl for p in at])), float(np.mean([p.reward for p in at]))) for at in zip(*per_world, strict=True)
+        (float(np.mean([p.kl for p in at])), float(np.mean([p.reward for p in at])))
+        for at in zip(*per_world, strict=True)
     ]
 
 
@@ -152,9 +156,9 @@ def _table(result: FrontierResult) -> str:
     heads = "".join(f'<th class="w">{escape(n.replace("_", " "))}</th>' for n in result.worlds)
     rows = "".join(_row(i + 1, m, result) for i, m in enumerate(result.ranked()))
     return (
-        '<div class="scroll"><table><thead><tr><th>#</th><th class="l">method</th><th class="l">learns from</th>'
-        "<th>regret</th><th>interval</th><th>KL</th><th>reward</th><th>KL to optimum</th><th>verdicts</th>"
-        f'<th>strength</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        '<div class="scroll"><table><thead><tr><th>#</th><th class="l">method</th><th>regret, %</th><th>95 %</th>'
+        "<th>KL</th><th>reward</th><th>KL to optimum</th><th>verdicts</th>"
+        f"<th>strength</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -164,13 +168,14 @@ def _row(rank: int, m: Method, result: FrontierResult) -> str:
     verdicts = "never" if m.samples_to_90 is None else f"{m.samples_to_90:,.0f}"
     if not m.share_by_samples:
         verdicts = "–"
-    strength = f"{m.field} {m.strength:.3g}" if m.field and math.isfinite(m.strength) else "–"
+    strength = f"{m.knob} {m.strength:.3g}" if m.knob and math.isfinite(m.strength) else "–"
     ends = {e for points in m.points.values() for p in points for e in p.ending}
     flag = ' <abbr title="at some strength or world this loss has no minimum">∞</abbr>' if "unbounded" in ends else ""
+    told = f"{escape(m.summary)} Learns from {KINDS.get(m.data, m.data)}."
     return (
-        f'<tr class="m-{m.name}"><td>{rank}</td><td class="l"><b class="k-{m.data}" title="{escape(m.summary)}"><i></i>'
-        f'{escape(m.name)}</b>{flag}</td><td class="l">{KINDS.get(m.data, m.data)}</td><td><b>{_percent(m.regret)}</b></td>'
-        f"<td>{_percent(m.low)} – {_percent(m.high)}</td><td>{m.kl:.2f}</td><td>{m.reward:.2f}</td>"
+        f'<tr class="m-{m.name}"><td>{rank}</td><td class="l"><b class="k-{m.data}" title="{told}"><i></i>'
+        f"{escape(m.name)}</b>{flag}</td><td><b>{_percent(m.regret)}</b></td>"
+        f"<td>{_percent(m.low)}–{_percent(m.high)}</td><td>{m.kl:.2f}</td><td>{m.reward:.2f}</td>"
         f"<td>{mark}{_small(m.kl_to_optimum)}</td><td>{verdicts}</td><td>{escape(strength)}</td>{cells}</tr>"
     )
 
@@ -185,11 +190,13 @@ def _percent(share: float) -> str:
     if math.isnan(share):
         return "–"
     value = 100 * share
-    return "0" if value < 5e-4 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    return "0" if value < 1e-6 else "&lt;0.1" if value < 0.05 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def _small(value: float) -> str:
-    return "–" if math.isnan(value) else "&lt;1e-9" if value < 1e-9 else f"{value:.1e}" if value < 1e-3 else f"{value:.3f}"
+    return (
+        "–" if math.isnan(value) else "&lt;1e-9" if value < 1e-9 else f"{value:.1e}" if value < 1e-3 else f"{value:.3f}"
+    )
 
 
 def _notes(result: FrontierResult) -> str:
@@ -207,7 +214,7 @@ _STYLE = """
 @media(prefers-color-scheme:dark){:root{--ink:#ececea;--soft:#9a9ea8;--line:#32343a;--page:#17181b;--heat:#c2452d;
 --pairs:#76a8f5;--labels:#f0955c;--rankings:#b794f0;--sft:#8cc763;--negatives:#ee7fae;--teacher:#4cc6c0;--reward:#a5a7ad}}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1240px;margin:0 auto;padding:28px 24px 60px}
+main{max-width:1300px;margin:0 auto;padding:28px 24px 60px}
 h1{font-size:26px;margin:0 0 8px;line-height:1.2}h2{font-size:18px;margin:30px 0 6px}
 p{max-width:78ch;margin:6px 0}.foot,.two{color:var(--soft);font-size:13px}.foot{margin-top:22px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px;max-width:none;margin:14px 0 2px}
@@ -225,9 +232,9 @@ svg{width:100%;height:auto;display:block}
 .name{fill:var(--ink);font-size:13px}.share{fill:var(--soft);font-size:12px;font-variant-numeric:tabular-nums}
 g:hover .name{font-weight:700}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
-th{font-weight:500;color:var(--soft);text-align:right;padding:4px 8px;vertical-align:bottom;border-bottom:1px solid var(--line)}
-td{text-align:right;padding:3px 8px;border-bottom:1px solid var(--line);white-space:nowrap}
-.l{text-align:left}th.w{font-size:12px;line-height:1.15;max-width:76px}
+th{font-weight:500;color:var(--soft);text-align:right;padding:4px 7px;vertical-align:bottom;border-bottom:1px solid var(--line)}
+td{text-align:right;padding:3px 7px;border-bottom:1px solid var(--line);white-space:nowrap}
+.l{text-align:left}th.w{font-size:12px;line-height:1.15;max-width:70px}
 td.w{background:color-mix(in srgb,var(--heat) calc(var(--d)*.55),transparent)}
 tr:hover td:not(.w){background:color-mix(in srgb,var(--soft) 14%,transparent)}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:0 40px}.two h2{color:var(--ink)}

@@ -25,6 +25,10 @@ unbounded: there is no minimum; stopped when a coordinate had moved by `limit`. 
 PATIENCE = 40
 """a value that has not fallen by 1e-8 of itself over this many evaluations has reached its kink"""
 
+FIRST, GROWTH = 0.01, 8.0
+"""length of the first step tried, and how much longer than the last a step may start: losses that saturate have
+plateaus far out, where a bold step would settle although no training ever gets there"""
+
 
 @dataclass(frozen=True, slots=True)
 class Solved:
@@ -42,10 +46,11 @@ def solve(field: Field, start: Tensor, *, tolerance: float = 1e-9, limit: float 
     if is_gradient(field, start):
         return bfgs(field, start, tolerance=tolerance, limit=limit, budget=budget)
     found = bfgs(field, start, tolerance=tolerance, limit=limit, budget=budget // 2, by_value=False)
-    left = ((found.ending != GRADIENT) & (found.ending != UNBOUNDED)).nonzero().squeeze(1)
+    left = (found.ending != GRADIENT).nonzero().squeeze(1)
     if not len(left):
         return found
-    rest = follow(lambda x, live: field(x, left[live]), start[left], tolerance=tolerance, limit=limit, budget=budget)
+    steps = 3 * budget
+    rest = follow(lambda x, live: field(x, left[live]), start[left], tolerance=tolerance, limit=limit, budget=steps)
     found.x[left], found.gradient[left], found.ending[left] = rest.x, rest.gradient, rest.ending
     return Solved(found.x, found.gradient, found.ending, found.evaluations + rest.evaluations, "bfgs by slopes, adam")
 
@@ -80,7 +85,7 @@ def bfgs(field: Field, start: Tensor, *, tolerance: float, limit: float, budget:
     f, g = field(x, live)
     first = g.abs().amax(1).clamp(min=1e-9)
     d = -g / g.norm(dim=1, keepdim=True).clamp(min=1e-30)
-    t, low, high = torch.ones(count).double(), torch.zeros(count).double(), torch.full((count,), torch.inf).double()
+    t, low, high = torch.tensor([FIRST, 0.0, torch.inf], dtype=start.dtype).repeat(count, 1).T.contiguous()
     tries, evaluations, earlier = torch.zeros(count), 1, f.clone() + torch.inf
     ending[g.abs().amax(1) <= tolerance * first] = GRADIENT
     while evaluations < budget:
@@ -136,7 +141,7 @@ def _accept(
     h = left @ h @ left.transpose(1, 2) + r * s[:, :, None] * s[:, None, :]
     inverse[rows], fresh[rows] = h, fresh[rows] & ~usable
     d[rows] = -(h @ grad[:, :, None]).squeeze(2)
-    t[rows] = 1.0
+    t[rows] = (GROWTH * s.abs().amax(1) / d[rows].abs().amax(1).clamp(min=1e-300)).clamp(max=1.0)
 
 
 def _restart(

@@ -172,8 +172,9 @@ def _bco_delta(ratio: Tensor, mass: Tensor, role: Tensor, label: Tensor, cfg: An
     """(b,) where the running mean of all rewards settles, or the mid-point of the class means."""
     reward, good = cfg.beta * ratio[:, :, 0], (label[:, 0] == 1).to(ratio.dtype)
     if cfg.shift == "class_mean_ema":
-        sides = [mass * side for side in (good, 1 - good)]
-        return sum(((reward * m).sum(1) / m.sum(1).clamp(min=1e-300) for m in sides), ratio.new_zeros(len(ratio))) / 2
+        liked, disliked = mass * good, mass * (1 - good)
+        means = [(reward * m).sum(1) / m.sum(1).clamp(min=1e-300) for m in (liked, disliked)]
+        return (means[0] + means[1]) / 2
     return (reward * mass).sum(1) / mass.sum(1)
 
 

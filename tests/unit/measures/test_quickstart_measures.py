@@ -19,7 +19,9 @@ def rng() -> np.random.Generator:
 
 def answer(*passed: bool, tokens: int = 3, finish: str = "stop") -> Response:
     marks = {f"rule#{i}": p for i, p in enumerate(passed)}
-    return Response("x", tokens=(1,) * tokens, finish=finish, meta={"checks": marks, "checks_loose": {k: True for k in marks}})  # type: ignore[arg-type]
+    return Response(
+        "x", tokens=(1,) * tokens, finish=finish, meta={"checks": marks, "checks_loose": {k: True for k in marks}}
+    )  # type: ignore[arg-type]
 
 
 def side(*prompts: list[Response]) -> list[Example]:
@@ -27,8 +29,12 @@ def side(*prompts: list[Response]) -> list[Example]:
 
 
 EVIDENCE = Evidence(
-    before=side([answer(True), answer(False)], [answer(False), answer(False)], [answer(False, True), answer(True, True)]),
-    after=side([answer(True), answer(True)], [answer(True), answer(False)], [answer(True, True), answer(True, True, tokens=9)]),
+    before=side(
+        [answer(True), answer(False)], [answer(False), answer(False)], [answer(False, True), answer(True, True)]
+    ),
+    after=side(
+        [answer(True), answer(True)], [answer(True), answer(False)], [answer(True, True), answer(True, True, tokens=9)]
+    ),
 )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_folder
 from transformers import TrainerCallback
 
 from theodolite.engine import token_logps
@@ -22,8 +21,22 @@ from theodolite.training.offline import train
 from theodolite.training.prepare import Prepared, prepare
 from theodolite.training.watch import Watch
 from theodolite.types import Example, Response
+from tiny import tiny_folder
 
-WORDS = ("red", "green", "blue", "a long answer indeed", "no", "perhaps", "yes", "surely not", "ok", "fine", "well", "so")
+WORDS = (
+    "red",
+    "green",
+    "blue",
+    "a long answer indeed",
+    "no",
+    "perhaps",
+    "yes",
+    "surely not",
+    "ok",
+    "fine",
+    "well",
+    "so",
+)
 
 
 def examples(n: int = 12) -> list[Example]:
@@ -117,7 +130,9 @@ def test_a_stopped_training_continues_to_the_same_result(folder: Path, tmp_path:
     assert [r["loss"] for r in resumed.log] == pytest.approx([r["loss"] for r in whole.log], abs=1e-6)
 
 
-def test_the_reference_is_the_model_that_was_handed_in_even_if_changed_in_memory(loaded: Loaded, tmp_path: Path) -> None:
+def test_the_reference_is_the_model_that_was_handed_in_even_if_changed_in_memory(
+    loaded: Loaded, tmp_path: Path
+) -> None:
     with torch.no_grad():
         for parameter in loaded.model.parameters():
             parameter.mul_(1.3)
@@ -136,7 +151,7 @@ def test_a_reference_that_is_not_the_policy_stops_the_run(
         return got
 
     monkeypatch.setattr(offline, "token_logps", shifted)
-    with pytest.raises(CheckFailed, match="differ by 0.5"):
+    with pytest.raises(CheckFailed, match=r"differ by 0\.5"):
         run(loaded, tmp_path)
 
 
@@ -183,7 +198,11 @@ def test_a_falling_chosen_answer_is_explained() -> None:
     said: list[str] = []
     watch = Watch()
     for step in range(6):
-        watch.see(step, {"rewards/chosen": -0.5, "rewards/rejected": -2.0, "rewards/margins": 25.0}, lambda e, t: said.append(t))
+        watch.see(
+            step,
+            {"rewards/chosen": -0.5, "rewards/rejected": -2.0, "rewards/margins": 25.0},
+            lambda e, t: said.append(t),
+        )
     watch.finish(lambda e, t: said.append(t))
     assert len(said) == 2
     assert "less likely" in said[1]
