@@ -113,7 +113,7 @@ def excess_kl(logpi: Floats, logp: Floats, reward: Floats) -> Floats:
     lam = lam_at_reward(logp, reward, expected(logpi, reward).mean(-1))
     finite = np.isfinite(lam)
     near = kl(logpi, tilted(logp, reward, np.where(finite, lam, 0.0)[..., None])).mean(-1)
-    return np.where(finite, near, kl(logpi, logp).mean(-1) - kl_and_reward(logp, reward, lam)[0])
+    return np.asarray(np.where(finite, near, kl(logpi, logp).mean(-1) - kl_and_reward(logp, reward, lam)[0]))
 
 
 def closeness(logphi: Floats, logp: Floats, reward: Floats, lam: float) -> float:

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from theodolite.exact.frontier import FrontierResult, Method, Point
+from theodolite.exact.results import FrontierResult, Method, Point
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1180, 640, 64, 210, 20, 52
 TICKS = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)

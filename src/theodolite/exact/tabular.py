@@ -170,7 +170,8 @@ def _kto_z0(ratio: Tensor, mass: Tensor, role: Tensor, label: Tensor, cfg: Any) 
 
 def _bco_delta(ratio: Tensor, mass: Tensor, role: Tensor, label: Tensor, cfg: Any) -> Tensor:
     """(b,) where the running mean of all rewards settles, or the mid-point of the class means."""
-    reward, good = cfg.beta * ratio[:, :, 0], (label[:, 0] == 1).to(ratio.dtype)
+    beta = float(cfg.beta)
+    reward, good = beta * ratio[:, :, 0], (label[:, 0] == 1).to(ratio.dtype)
     if cfg.shift == "class_mean_ema":
         liked, disliked = mass * good, mass * (1 - good)
         means = [(reward * m).sum(1) / m.sum(1).clamp(min=1e-300) for m in (liked, disliked)]

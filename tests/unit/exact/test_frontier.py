@@ -8,8 +8,9 @@ import math
 import pytest
 
 from theodolite.errors import UnknownName, UsageError
-from theodolite.exact.frontier import FrontierResult, crossing, frontier
+from theodolite.exact.frontier import frontier
 from theodolite.exact.picture import _percent, _spread, html
+from theodolite.exact.results import FrontierResult, crossing
 
 
 @pytest.fixture(scope="module")
