@@ -19,7 +19,15 @@ from theodolite.runs.folder import machine, versions
 
 HERE = Path(__file__).resolve().parent
 RECIPE = HERE.parent.parent / "examples" / "quickstart.yaml"
-SHOWN = ("pass_rate.before", "pass_rate.after", "pass_rate.difference", "kl", "length.before", "length.after", "reward_accuracy.after")
+SHOWN = (
+    "pass_rate.before",
+    "pass_rate.after",
+    "pass_rate.difference",
+    "kl",
+    "length.before",
+    "length.after",
+    "reward_accuracy.after",
+)
 
 
 def one(seed: int) -> dict[str, object]:
@@ -28,7 +36,9 @@ def one(seed: int) -> dict[str, object]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     said = json.loads(done.stdout.splitlines()[-1])
     steps = json.loads((Path(said["run"]) / "steps.json").read_text())
-    readings = {r["name"]: {k: r[k] for k in ("value", "low", "high", "n")} for r in said["readings"] if r["name"] in SHOWN}
+    readings = {
+        r["name"]: {k: r[k] for k in ("value", "low", "high", "n")} for r in said["readings"] if r["name"] in SHOWN
+    }
     return {"seed": seed, "seconds": round(sum(s["seconds"] for s in steps), 1), "readings": readings}
 
 
@@ -53,7 +63,12 @@ def main() -> None:
     for seed in arguments.seeds:
         rows.append(one(seed))
         print(table(rows[-1:]).splitlines()[-1], flush=True)
-        result = {"date": datetime.now(UTC).date().isoformat(), "machine": machine(), "versions": versions(), "seeds": rows}
+        result = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": machine(),
+            "versions": versions(),
+            "seeds": rows,
+        }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     print("\n" + table(rows))
 

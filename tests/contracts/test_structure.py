@@ -76,3 +76,11 @@ def test_reports_import_no_torch() -> None:
 def test_public_names_exist() -> None:
     for name in theodolite.__all__:
         assert getattr(theodolite, name) is not None
+
+
+@pytest.mark.parametrize("package", ["data", "engine", "models", "runs", "training"])
+def test_no_public_name_is_hidden_by_a_module_of_its_name(package: str) -> None:
+    module = importlib.import_module(f"theodolite.{package}")
+    modules = {m.name for m in pkgutil.iter_modules(module.__path__)}
+    functions = {n for n in module._HOMES if module._HOMES[n] != n or n in ("read", "prepare", "resolve")}
+    assert modules & functions == set()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tiny import tiny_folder
 
 WORDS = ("red", "green", "blue", "a long answer indeed", "no", "perhaps", "yes", "surely not")

@@ -19,7 +19,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
 ) -> None:
     """List models that have a name here, and what is cached. Hub ids and folders work everywhere too."""
-    from theodolite.models.resolve import cache_folder, home, resolve
+    from theodolite.models.locate import cache_folder, home, resolve
     from theodolite.models.wheels import WHEELS
 
     if fetch:

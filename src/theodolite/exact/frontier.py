@@ -3,10 +3,10 @@
 Each objective is trained to its end in every world, seed and strength. A policy is then a point (KL spent, true reward
 got), and the exact frontier says what that KL could have bought. The headline regret is the share of it that was
 missed, sum(frontier - got) / sum(frontier - reference) over the faithful worlds, at the strength that serves the method
-best among those whose KL is within a factor of `REACH` of `budget`: 0 is the best possible policy, 1 no better than the
-reference. (Regret in units of reward, which is reported beside it, would praise a method for not moving.) Worlds whose
-annotators err are reported one by one: there even a perfect learner is led astray, and the frontier is that of the true
-reward.
+best among those whose training ended and whose KL is within a factor of `REACH` of `budget`: 0 is the best possible
+policy, 1 no better than the reference. (Regret in units of reward, which is reported beside it, would praise a method
+for not moving.) Worlds whose annotators err are reported one by one: there even a perfect learner is led astray, and the
+frontier is that of the true reward.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
@@ -27,7 +27,7 @@ from theodolite.config import Config
 from theodolite.errors import UsageError
 from theodolite.exact import best_of_n
 from theodolite.exact.designs import NotApplicable
-from theodolite.exact.results import FrontierResult, Method, crossing, share
+from theodolite.exact.results import FrontierResult, Method, Point, crossing, share
 from theodolite.exact.stage import DRAWS, Stage
 from theodolite.registry import Entry, get, names
 from theodolite.stats import bootstrap_mean
@@ -197,7 +197,8 @@ def _headline(made: Method, stage: Stage) -> int:
         share(np.array([p[i].best for p in chosen]), np.array([p[i].reward for p in chosen])) for i in range(len(costs))
     ]
     away = [abs(math.log(max(c, 1e-9) / stage.budget)) for c in costs]
-    near = [i for i in range(len(costs)) if away[i] <= math.log(REACH)] or [int(np.argmin(away))]
+    ended = [i for i in range(len(costs)) if _unfinished(p[i] for p in chosen) <= 0.25] or list(range(len(costs)))
+    near = [i for i in ended if away[i] <= math.log(REACH)] or [min(ended, key=lambda i: away[i])]
     at = min(near, key=lambda i: (round(shares_at[i], 9), away[i]))
     here = [p[at] for p in chosen]
     best, got = np.array([p.best for p in here]), np.array([p.reward for p in here])  # (worlds, seeds)
@@ -209,6 +210,12 @@ def _headline(made: Method, stage: Stage) -> int:
     made.kl_to_optimum = float(np.mean([p.to_optimum for p in here]))
     made.worlds = {name: points[at].missed for name, points in made.points.items()}
     return at
+
+
+def _unfinished(points: Iterable[Point]) -> float:
+    """Share of trainings that ran out of evaluations: where they stand says little about the loss."""
+    ends = [p.ending for p in points]
+    return sum(e.get("budget", 0) for e in ends) / sum(sum(e.values()) for e in ends)
 
 
 def _sampled_share(entry: Entry, cfg: Config | None, stage: Stage, m: int) -> float:

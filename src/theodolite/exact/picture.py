@@ -46,7 +46,7 @@ faithful: {escape(worlds)}.</p>
 <h2>Regret</h2>
 <p>The share of the reward gain that a method missed at the KL it spent: 0 % is the best possible policy, 100 % is no better
 than not training. The interval is over seeds. On the right, the same in each world; where annotators err, the frontier is
-that of the true reward, which nobody was told, so no method can reach 0.</p>
+that of the true reward, which nobody was told: only a method that knows how they err can reach 0.</p>
 {_table(result)}
 {_notes(result)}
 <p class="foot">{result.seconds:.0f} s. Rewards have mean 0 and standard deviation 1 under the reference of every prompt;

@@ -19,7 +19,7 @@ Field = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 GRADIENT, KINK, UNBOUNDED, BUDGET = 0, 1, 2, 3
 ENDINGS = ("gradient", "kink", "unbounded", "budget")
-"""gradient: the gradient vanished. kink: no step lowers the value any more, at a point where it is not smooth.
+"""gradient: the gradient vanished. kink: no step lowers the value any more, at a kink or far out on a plateau.
 unbounded: there is no minimum; stopped when a coordinate had moved by `limit`. budget: evaluations ran out."""
 
 PATIENCE = 40
@@ -111,6 +111,8 @@ def bfgs(field: Field, start: Tensor, *, tolerance: float, limit: float, budget:
         _restart(live[tries[live] > 40], g, d, t, low, high, tries, inverse, fresh, eye, ending)
         ending[live[(g[live].abs().amax(1) <= tolerance * first[live])]] = GRADIENT
         ending[live[(x[live] - start[live]).abs().amax(1) > limit]] = UNBOUNDED
+    if by_value:  # out of evaluations, but within 1e-5 of where the value was long ago: the hinge's kink, less exactly
+        ending[(ending == BUDGET) & (earlier - f <= 1e-5 * (f.abs() + 1e-3))] = KINK
     return Solved(x, g.abs().amax(1) / first, ending, evaluations, "bfgs" if by_value else "bfgs by slopes")
 
 

@@ -8,7 +8,7 @@ result is what the method converges to with unlimited data, or with m samples. N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from theodolite.config import Config
 from theodolite.errors import CheckFailed
 from theodolite.exact.designs import Design, NotApplicable, design
-from theodolite.exact.solve import ENDINGS, Solved, solve
+from theodolite.exact.solve import BUDGET, ENDINGS, GRADIENT, Solved, solve
 from theodolite.exact.world import Floats, World
 from theodolite.registry import Entry, get
 from theodolite.types import Role, TokenLogps
@@ -33,8 +33,7 @@ class Trained:
     """Where training ended in each of W worlds.
 
     logpi: W arrays (X, Y). gradient: (W,) the largest gradient entry left, relative to the largest at the start.
-    ending: W words, see `solve.ENDINGS`; the worst of a world's prompts. solver: 'bfgs', or 'adam' where the objective
-    stops gradients.
+    ending: W words, see `solve.ENDINGS`; the worst of a world's prompts. solver: how, see `solve`.
     """
 
     logpi: list[Floats]
@@ -75,8 +74,46 @@ def train(
     if samples is not None:
         data = data.sampled(samples, rng or np.random.default_rng(0))
     blocks = Blocks.of(worlds, data, joint=data.coupled or bool(entry.shared))
+    if entry.shared:
+        return _collect(worlds, _settled(blocks, entry, cfg, tolerance, budget))
     solved = solve(lambda x, live: blocks.field(entry, cfg, x, live), blocks.start, tolerance=tolerance, budget=budget)
     return _collect(worlds, solved)
+
+
+def _settled(
+    blocks: Blocks, entry: Entry, cfg: Config | None, tolerance: float, budget: int, rounds: int = 16
+) -> Solved:
+    """Train with the step-wide numbers held still, measure them, and repeat until they are what they were held at.
+
+    They carry no gradient, so this is where training that updates them as it goes comes to rest. Secant steps, each
+    world on its own; a world whose numbers still differ by 1e-6 at the end has run out of budget.
+    """
+    everyone, n = torch.arange(len(blocks.start)), len(blocks.index)
+    held = {name: blocks.start.new_zeros(len(everyone)) for name in entry.shared}
+    before: dict[str, tuple[Tensor, Tensor]] = {}
+    off, spent = torch.zeros(len(everyone)), 0
+    for _ in range(rounds):
+        solved = solve(
+            lambda x, live, held=held: blocks.field(entry, cfg, x, live, held),  # type: ignore[misc]
+            blocks.start, tolerance=tolerance, budget=budget,
+        )  # fmt: skip
+        spent += solved.evaluations
+        found = blocks.shared(blocks.rows(solved.x, everyone, entry), entry.shared, cfg, everyone)
+        error = {name: value.view(-1, n)[:, 0] - held[name] for name, value in found.items()}
+        off = torch.stack([e.abs() for e in error.values()]).amax(0)
+        if off.max() < 1e-9:
+            break
+        step = {name: _secant(held[name], e, *before.get(name, (held[name], e))) for name, e in error.items()}
+        before = {name: (held[name], e) for name, e in error.items()}
+        held = {name: value + step[name] for name, value in held.items()}
+    solved.ending[(off > 1e-6) & (solved.ending == GRADIENT)] = BUDGET
+    return Solved(solved.x, solved.gradient, solved.ending, spent, solved.solver)
+
+
+def _secant(x: Tensor, error: Tensor, old_x: Tensor, old_error: Tensor) -> Tensor:
+    """The step to error 0 by the line through two points; the error itself where that line does not fall."""
+    slope = (error - old_error) / (x - old_x)
+    return torch.where(slope.isfinite() & (slope < -0.02), -error / slope, error)
 
 
 @dataclass(slots=True)
@@ -116,11 +153,19 @@ class Blocks:
             inside,
         )
 
-    def field(self, entry: Entry, cfg: Config | None, x: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected loss (b,) of the problems `live` at logits x (b, P * Y), and its gradient as the objective gives it."""
+    def field(
+        self, entry: Entry, cfg: Config | None, x: Tensor, live: Tensor, held: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Expected loss (b,) of the problems `live` at logits x (b, P * Y), and its gradient as the objective gives it.
+
+        held: step-wide numbers (B,) to use instead of those of x itself.
+        """
         x = x.detach().requires_grad_(True)
         rows = self.rows(x, live, entry)
-        rows.shared = self.shared(rows, entry.shared, cfg, live)
+        if held is None:
+            rows.shared = self.shared(rows, entry.shared, cfg, live)
+        else:
+            rows.shared = {name: value[live].repeat_interleave(len(self.index)) for name, value in held.items()}
         loss = entry.function(rows, cfg)
         n = self.mass[live].numel()
         if loss.per_example.shape != (n,):

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from theodolite.config import Config
 from theodolite.errors import ModelError
-from theodolite.models.resolve import resolve
+from theodolite.models.locate import resolve
 
 DType = Literal["float32", "bfloat16", "float16", "auto"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {"Align": "config", "prepare": "prepare", "train": "offline", "Trained": "offline"}
+_HOMES = {"Align": "config", "prepare": "bundles", "train": "offline", "Trained": "offline"}
 
 __all__ = list(_HOMES)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from theodolite.engine import ReferenceCache, packs, token_logps
 from theodolite.engine.reference import model_fingerprint
@@ -26,8 +27,8 @@ from theodolite.models.adapters import attach_lora
 from theodolite.models.load import Loaded
 from theodolite.objectives.combine import Objective, parse
 from theodolite.objectives.shared import SHARED
+from theodolite.training.bundles import Bundle, Prepared
 from theodolite.training.config import Align
-from theodolite.training.prepare import Bundle, Prepared
 from theodolite.training.watch import Watch
 from theodolite.types import Group, Loss, TokenLogps
 
@@ -109,6 +110,7 @@ class GroupTrainer(Trainer):
 
     def __init__(self, *, objective: Objective, budget: int, say: Say, **rest: Any) -> None:
         super().__init__(data_collator=lambda items: {"items": items}, **rest)
+        self.remove_callback(PrinterCallback)
         self.objective, self.budget, self.say = objective, budget, say
         self.sums: dict[str, tuple[float, int]] = {}
         self.watch = Watch()
@@ -186,7 +188,10 @@ class GroupTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs |= {name: total / max(n, 1) for name, (total, n) in self.sums.items()}
+            names = sorted(self.sums)
+            flat = torch.tensor([x for n in names for x in self.sums[n]], device=self.args.device)
+            flat = self.accelerator.reduce(flat) if names else flat
+            logs |= {n: float(flat[2 * i] / flat[2 * i + 1].clamp(min=1)) for i, n in enumerate(names)}
             self.sums = {}
             self.watch.see(self.state.global_step, logs, self.say)
         super().log(logs, start_time)
@@ -299,7 +304,7 @@ def _items(
 
 
 def _arguments(config: Align, folder: Path, seed: int, rows: int, evaluate: bool) -> TrainingArguments:
-    per_step = config.batch * config.accumulate
+    per_step = config.batch * config.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
     steps = config.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * config.epochs))
     every = config.eval_every or max(1, steps // 8)
     return TrainingArguments(

@@ -105,3 +105,27 @@ def test_an_unknown_shared_number_or_extra_is_refused() -> None:
     for change, said in (({"shared": ("moon",)}, "shares moon"), ({"extras": ("moon",)}, "needs moon for every token")):
         with pytest.raises(NotApplicable, match=said):
             train(Entry("objective", "odd", get("objective", "dpo").function, "test", None, facts | change), WORLDS)
+
+
+def test_step_wide_numbers_are_expectations_of_their_own_world() -> None:
+    """KTO's z0: E over prompts and labelled draws of the log-ratio of that response under the other prompt, not below 0."""
+    entry = get("objective", "kto")
+    blocks = Blocks.of(WORLDS, design("labels", entry.roles, WORLDS), joint=True)
+    x = blocks.start + torch.randn(blocks.start.shape, generator=torch.Generator().manual_seed(1)).double()
+    live = torch.arange(2)
+    found = blocks.shared(blocks.rows(x, live, entry), entry.shared, entry.config(), live)["kto_z0"].view(2, -1)
+    for w, world in enumerate(WORLDS):
+        ratio = x[w].view(2, 6).log_softmax(1).numpy() - world.logp
+        p = np.exp(world.logp)
+        by_hand = max(0.0, float((p[0] * ratio[1]).sum() + (p[1] * ratio[0]).sum()) / 2)
+        assert found[w].numpy() == pytest.approx(np.full(found.shape[1], by_hand), abs=1e-12)
+
+
+def test_bco_rests_where_its_shift_is_the_mean_reward() -> None:
+    entry = get("objective", "bco")
+    cfg = entry.config(beta=1.0)
+    world = build("random", 0, prompts=1)
+    ended = train(entry, [world], cfg).logpi[0]
+    blocks = Blocks.of([world], design("labels", entry.roles, [world]), joint=True)
+    _, gradient = blocks.field(entry, cfg, torch.as_tensor(ended), torch.arange(1))
+    assert gradient.abs().max() < 1e-8

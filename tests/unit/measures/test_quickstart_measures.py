@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
 def answer(*passed: bool, tokens: int = 3, finish: str = "stop") -> Response:
     marks = {f"rule#{i}": p for i, p in enumerate(passed)}
     return Response(
-        "x", tokens=(1,) * tokens, finish=finish, meta={"checks": marks, "checks_loose": {k: True for k in marks}}
+        "x", tokens=(1,) * tokens, finish=finish, meta={"checks": marks, "checks_loose": dict.fromkeys(marks, True)}
     )  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from theodolite.models import load_model, wheels
 from theodolite.models.adapters import Lora, attach_lora
 from theodolite.models.chat import end_ids, group_of, prompt_ids
 from theodolite.models.load import fingerprint
-from theodolite.models.resolve import cache_folder, resolve, short_name
+from theodolite.models.locate import cache_folder, resolve, short_name
 from theodolite.types import Example, Message, Response
 from tiny import TEMPLATE, tiny_folder, tiny_tokenizer
 

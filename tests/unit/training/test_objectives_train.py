@@ -15,9 +15,9 @@ from theodolite.engine import token_logps
 from theodolite.models import load_model
 from theodolite.models.adapters import Lora
 from theodolite.objectives.combine import parse
+from theodolite.training.bundles import KINDS, prepare
 from theodolite.training.config import Align
 from theodolite.training.offline import Trained, train
-from theodolite.training.prepare import KINDS, prepare
 from theodolite.types import Example, Response, Span
 from tiny import tiny_folder
 

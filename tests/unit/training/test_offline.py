@@ -16,9 +16,9 @@ from theodolite.models import load_model
 from theodolite.models.adapters import Lora
 from theodolite.models.load import Loaded
 from theodolite.training import offline
+from theodolite.training.bundles import Prepared, prepare
 from theodolite.training.config import Align
 from theodolite.training.offline import train
-from theodolite.training.prepare import Prepared, prepare
 from theodolite.training.watch import Watch
 from theodolite.types import Example, Response
 from tiny import tiny_folder

@@ -6,7 +6,7 @@ import pytest
 
 from theodolite.errors import DataError
 from theodolite.objectives.combine import parse
-from theodolite.training.prepare import prepare
+from theodolite.training.bundles import prepare
 from theodolite.types import Example, Response, Role, Span
 from tiny import tiny_tokenizer
 
@@ -97,7 +97,7 @@ def test_what_the_data_cannot_give_is_refused(kind: str, row: Example, part: str
 
 def test_every_kind_that_is_fed_suits_an_objective() -> None:
     from theodolite import registry
-    from theodolite.training.prepare import KINDS
+    from theodolite.training.bundles import KINDS
 
     kinds = {parse([{"name": n}]).data for n in registry.names("objective")}
     assert kinds >= KINDS.keys()
