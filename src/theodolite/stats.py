@@ -70,7 +70,7 @@ def newcombe_paired(both: int, only_a: int, only_b: int, neither: int, level: fl
         return Interval(math.nan, math.nan, level, "newcombe-paired")
     p_a, p_b = (both + only_a) / n, (both + only_b) / n
     ia, ib = wilson(both + only_a, n, level), wilson(both + only_b, n, level)
-    cross = both * neither - only_a * only_b
+    cross: float = both * neither - only_a * only_b
     if cross > 0:
         cross = max(cross - n / 2, 0)
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)

@@ -263,7 +263,8 @@ class Reading:
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values; NaN and infinities become None."""
-        return _jsonable(asdict(self))
+        plain: dict[str, Any] = _jsonable(asdict(self))
+        return plain
 
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""

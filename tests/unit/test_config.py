@@ -15,7 +15,7 @@ class Inner(Config):
 
 class Outer(Config):
     inner: Inner = Inner()
-    rows: list[Inner] = []
+    rows: tuple[Inner, ...] = ()
     seed: int = 0
 
 
@@ -69,12 +69,12 @@ def test_bad_overrides_are_told(bad: str) -> None:
 
 def test_missing_file_suggests_the_neighbour(tmp_path) -> None:
     (tmp_path / "quickstart.yaml").write_text("a: 1")
-    with pytest.raises(ConfigError, match="Did you mean 'quickstart.yaml'"):
+    with pytest.raises(ConfigError, match=r"Did you mean 'quickstart\.yaml'"):
         Source.read(tmp_path / "quickstar.yaml")
 
 
 def test_a_dumped_config_is_itself_again() -> None:
-    made = Outer(inner=Inner(beta=0.3), rows=[Inner(epochs=4)])
+    made = Outer(inner=Inner(beta=0.3), rows=(Inner(epochs=4),))
     assert Source.parse(dump(made)).validate(Outer) == made
 
 
