@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -138,14 +138,15 @@ def packed_rows(model: torch.nn.Module, layout: Layout, lean: bool = True) -> It
     checkpointing recomputes layers during backward, after this scope has ended: the checkpointed functions re-enter
     it by themselves, in whichever thread they run.
     """
-    configs = {id(c): c for m in model.modules() if isinstance(c := getattr(m, "config", None), PreTrainedConfig)}
+    modules = list(model.modules())  # one walk: there may be thousands, most of them adapters' parts
+    configs = {id(c): c for m in modules if isinstance(c := vars(m).get("config"), PreTrainedConfig)}
     with _one_at_a_time:
         token = _layout.set(layout)
         before = [(c, c._attn_implementation_internal) for c in configs.values()]
         for config, _ in before:
             config._attn_implementation_internal = ATTENTION
         try:
-            with _checkpoints(model, layout, lean), lean_layers(model) if lean else contextlib.nullcontext():
+            with _checkpoints(model, modules, layout, lean), lean_layers(modules if lean else ()):
                 yield
         finally:
             for config, name in before:
@@ -154,10 +155,12 @@ def packed_rows(model: torch.nn.Module, layout: Layout, lean: bool = True) -> It
 
 
 @contextlib.contextmanager
-def _checkpoints(model: torch.nn.Module, layout: Layout, lean: bool) -> Iterator[None]:
+def _checkpoints(
+    model: torch.nn.Module, modules: Sequence[torch.nn.Module], layout: Layout, lean: bool
+) -> Iterator[None]:
     """Make checkpointed layers remember the layout for their recomputation."""
     func = "_gradient_checkpointing_func"
-    layers = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False) and func in vars(m)]
+    layers: list[Any] = [m for m in modules if func in vars(m) and getattr(m, "gradient_checkpointing", False)]
     before = [m._gradient_checkpointing_func for m in layers]
 
     def remembering(checkpoint: Callable[..., Any]) -> Callable[..., Any]:

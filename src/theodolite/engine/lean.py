@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -27,11 +27,11 @@ from theodolite.engine.head import bare
 
 
 @contextlib.contextmanager
-def lean_layers(model: nn.Module) -> Iterator[None]:
-    """Inside, layers of `model` that have a leaner equal use it; afterwards none does. Autocast leaves all alone."""
+def lean_layers(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, those modules that have a leaner equal use it; afterwards none does. Autocast leaves all alone."""
     replaced: list[nn.Module] = []
     try:
-        for module in () if torch.is_autocast_enabled("cpu") else model.modules():
+        for module in () if torch.is_autocast_enabled("cpu") else modules:
             forward = _leaner(module)
             if forward is not None:
                 module.forward = forward
@@ -43,15 +43,14 @@ def lean_layers(model: nn.Module) -> Iterator[None]:
 
 
 def _leaner(module: Any) -> Callable[..., Any] | None:
-    if "forward" in vars(module):
-        return None
     kind = type(module).__name__
-    if kind == "Linear" and hasattr(module, "lora_A"):
-        return _lean_lora(module)
+    if not kind.endswith(("Linear", "RMSNorm", "MLP")) or "forward" in vars(module):
+        return None
+    if kind == "Linear":
+        return None if type(module) is nn.Linear else _lean_lora(module)
     if kind.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
-        return (
-            functools.partial(_lean_norm, module) if _cpu32(module.weight) and not module.weight.requires_grad else None
-        )
+        plain = _cpu32(module.weight) and not module.weight.requires_grad
+        return functools.partial(_lean_norm, module) if plain else None
     if kind.endswith("MLP") and _gated(module):
         return functools.partial(_lean_mlp, module)
     return None

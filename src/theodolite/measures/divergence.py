@@ -32,8 +32,7 @@ def kl(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
         kl.per_token = sum of all log-ratios / number of tokens
 
     Unbiased (k1), so a small true value can come out slightly negative; intervals by bootstrap over prompts. The
-    responses must be sampled at temperature 1 without truncation for it to be the policy's own KL; otherwise the
-    reading's note says that it is the mean log-ratio under the sampling settings.
+    responses must be sampled at temperature 1 without top-k, top-p or min-p, else it is not the policy's own KL.
     """
     sums, lengths = [], []
     for policy, reference in zip(evidence.policy_logps, evidence.reference_logps, strict=True):
