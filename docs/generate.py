@@ -1,7 +1,11 @@
-"""Writes the generated pages: docs/recipes.md from the configs. `python docs/generate.py`; a test keeps it current."""
+"""Writes docs/recipes.md from the configs and docs/objectives.md from the registry.
+
+`python docs/generate.py`; a test keeps both current.
+"""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,6 +13,7 @@ from pydantic import BaseModel
 
 from theodolite import registry
 from theodolite.runs.recipe import Head
+from theodolite.training.bundles import KINDS
 
 HEADER = """# Recipes
 
@@ -66,5 +71,62 @@ def recipes() -> str:
     return "\n".join(parts)
 
 
+OBJECTIVES = """# Objectives
+
+Every objective is a pure function of per-token log-probs, usable from a recipe (`objective: NAME` or
+`{name: NAME, option: value}`, or a weighted list) and in the exact worlds. `theodolite show NAME` prints an entry,
+`theodolite loss NAME --data FILE.json` evaluates one on given numbers, `conformance/objectives.json` holds reference
+vectors for testing another implementation against this one.
+
+This page is generated from the code by `python docs/generate.py`.
+
+## Which one?
+
+| I have | start with | why |
+|---|---|---|
+| pairs, chosen and rejected | `dpo` with 0.1 of `sft` | the reference point; the sft term holds the chosen answers up |
+| pairs, some labelled the wrong way round | `robust_dpo`, `cdpo` | unbiased under a known rate of flips; or merely smoothed |
+| pairs whose chosen answers are mostly longer | `ln_dpo`, `simpo` | log-probs per token, so length is worth nothing by itself |
+| pairs and no memory for a reference | `simpo`, `orpo`, `cpo` | no reference pass |
+| thumbs up and down, not paired | `kto`, `bco` | need labels alone |
+| only bad examples | `npo`, `d2o` | move away from them; d2o holds on to the model's own samples |
+| ranked or scored lists | `rrhf`, `pro`, `aft` | use the whole list |
+| verdicts sentence by sentence | `mask_dpo` | learns from the true sentences of the one and the false ones of the other |
+| written judgments | `cut` | finds the inappropriate tokens through the judgment |
+| edits of the model's text | `salt` | raises what was written, lowers what was struck out |
+| several wrong answers in a long context | `logo` | many negatives, no reference |
+| good demonstrations | `sft`, `constrained_sft` | the second keeps the first tokens near the reference |
+"""
+
+
+def facts(entry: registry.Entry) -> str:
+    """What an objective needs, in words."""
+    needs = [f"data: {entry.data}"]
+    needs += ["a reference"] if entry.reference else ["no reference"]
+    needs += [f"extras: {', '.join(entry.extras)}"] if entry.extras else []
+    needs += [f"shared by a step: {', '.join(entry.shared)}"] if entry.shared else []
+    needs += [f"conventions: {', '.join(entry.conventions)}"] if entry.conventions else []
+    needs += [] if entry.data in KINDS and set(entry.extras) <= {"log1mp"} else ["no recipe feeds it yet"]
+    needs += ["experimental: the formula is ours or unverified"] if entry.experimental else []
+    return "; ".join(needs)
+
+
+def objectives() -> str:
+    parts = [OBJECTIVES]
+    for entry in registry.entries("objective"):
+        text = inspect.getdoc(entry.function) or ""
+        parts.append(f"\n## {entry.name}\n\n*{entry.source}. {facts(entry)}.*\n\n```text\n{text}\n```\n")
+        rows = [
+            f"| `{n}` | {f.get_default(call_default_factory=True)} | {' '.join((f.description or '').split())} |"
+            for n, f in (getattr(entry.config, "model_fields", None) or {}).items()
+        ]
+        if rows:
+            parts.append("\n".join(["| option | default | what it is |", "|---|---|---|", *rows]) + "\n")
+    return "\n".join(parts)
+
+
+PAGES = {"recipes.md": recipes, "objectives.md": objectives}
+
 if __name__ == "__main__":
-    Path(__file__).with_name("recipes.md").write_text(recipes(), encoding="utf-8")
+    for name, page in PAGES.items():
+        Path(__file__).with_name(name).write_text(page(), encoding="utf-8")

@@ -90,7 +90,7 @@ def useful(model: Any, groups: Sequence[Group]) -> float:
     frozen = sum(m.base_layer.weight.numel() for m in linears)
     adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
     head = base.get_output_embeddings().weight.numel()
-    width = config.num_attention_heads * linears[0].base_layer.out_features // config.num_attention_heads
+    width = config.num_attention_heads * config.head_dim
     total = 0.0
     for g in groups:
         p, lengths = len(g.prompt), [len(r) - 1 for r in g.responses]

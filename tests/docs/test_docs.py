@@ -16,14 +16,14 @@ from theodolite.runs.recipe import read_recipe
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_recipe_page_is_current() -> None:
+def test_the_generated_pages_are_current() -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-    assert page == module.recipes(), "run: python docs/generate.py"
+    for name, page in module.PAGES.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(), "run: python docs/generate.py"
 
 
 def test_every_option_says_what_it_is() -> None:
@@ -59,7 +59,7 @@ def test_help_answers_in_a_second() -> None:
     assert spent < 3  # a second on a quiet machine; the guard against heavy imports is the line above
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "report", "runs", "models", "list", "show"])
+@pytest.mark.parametrize("verb", ["run", "plan", "report", "runs", "models", "list", "show", "frontier", "loss"])
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     done = command(verb, "--help")
     assert done.returncode == 0

@@ -35,7 +35,7 @@ from theodolite.stats import bootstrap_mean
 DEFAULT_WORLDS = (
     "random", "clustered", "multi_objective", "hmm", "length_biased", "noisy", "misspecified", "proxy",
 )  # fmt: skip
-STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """multiples of each objective's own default strength"""
 SAMPLES = (16, 64, 256, 1024, 4096)
 """verdicts a prompt, tried for `samples_to_90`"""

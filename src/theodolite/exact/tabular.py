@@ -81,7 +81,7 @@ def train(
 
 
 def _settled(
-    blocks: Blocks, entry: Entry, cfg: Config | None, tolerance: float, budget: int, rounds: int = 16
+    blocks: Blocks, entry: Entry, cfg: Config | None, tolerance: float, budget: int, rounds: int = 10
 ) -> Solved:
     """Train with the step-wide numbers held still, measure them, and repeat until they are what they were held at.
 

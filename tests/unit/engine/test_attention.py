@@ -106,9 +106,14 @@ def test_dropout_drops_and_keeps_the_mean():
 def test_the_scope_restores_the_attention_also_after_an_error():
     model = small("llama")
     before = model.config._attn_implementation
-    with pytest.raises(RuntimeError, match="inside"), packed_rows(model, LAYOUT):
-        assert model.config._attn_implementation == ATTENTION
-        raise RuntimeError("inside")
+
+    def interrupted():
+        with packed_rows(model, LAYOUT):
+            assert model.config._attn_implementation == ATTENTION
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        interrupted()
     assert model.config._attn_implementation == before
     assert not any("forward" in vars(m) for m in model.modules())
 
