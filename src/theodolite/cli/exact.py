@@ -21,7 +21,7 @@ def frontier(
         list[str] | None, typer.Option("--worlds", help="Worlds by name (see theodolite list world).")
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Preferences as expectations instead of samples.")] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Worlds drawn of each kind.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Worlds drawn of each kind.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the picture and the table to this file.")] = None,
 ) -> None:
@@ -32,7 +32,7 @@ def frontier(
 
     with Voice() as voice:
         result = exact_frontier.run(
-            worlds or None, exact, seeds, lambda what, done, total: voice.progress(what, done, total)
+            worlds or None, exact, seeds, lambda done, total, name: voice.progress("training in exact worlds", done, total)
         )
     if json_file is not None:
         write_json(json_file, result.to_json())

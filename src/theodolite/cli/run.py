@@ -98,7 +98,9 @@ def _p(p: float | None) -> str:
 def _calm() -> None:
     """Libraries below us stay silent; a run speaks for itself."""
     import logging
+    import warnings
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*|peft\..*")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import transformers

@@ -118,3 +118,9 @@ def test_labels_are_pushed_apart() -> None:
 
 def test_percentages_are_short() -> None:
     assert [_percent(v) for v in (0, 1e-9, 1e-4, 0.0123, 0.5, math.nan)] == ["0", "0", "&lt;0.1", "1.2", "50", "–"]
+
+
+def test_two_processes_find_what_one_does() -> None:
+    made = [frontier(["random"], ["dpo", "sft"], seeds=2, strengths=(1,), sample_grid=(), workers=w) for w in (1, 2)]
+    for name in ("dpo", "sft"):
+        assert made[0].methods[name].regret == pytest.approx(made[1].methods[name].regret, abs=1e-9)
