@@ -95,12 +95,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument(
-        "--rows", type=int, default=16, help="pairs (for ranked: an eighth as many prompts, at least 2)"
+        "--rows", type=int, default=16, help="pairs (for ranked: a quarter as many prompts)"
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", nargs="+", choices=["hh", "short", "ranked"], default=["hh", "short", "ranked"])
     parser.add_argument("--model", default="smollm2-135m-instruct", help="a name or a folder")
-    parser.add_argument("--budget", type=int, default=512, help="our tokens a pack")
+    parser.add_argument("--budget", type=int, default=1024, help="our tokens a pack")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "JOB", "RESULT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -125,7 +125,7 @@ def report(args: argparse.Namespace) -> None:
 
     loaded = load_model(args.model)
     names, repeats = (args.data[:1], 1) if args.quick else (args.data, args.repeats)
-    sizes = {"hh": args.rows, "short": args.rows, "ranked": max(2, args.rows // 8 // 2 * 2)}
+    sizes = {"hh": args.rows, "short": args.rows, "ranked": max(2, args.rows // 4)}
     found = {name: getattr(cases, name)(SHARED, loaded.tokenizer, sizes[name]) for name in names}
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "adapter.safetensors"
