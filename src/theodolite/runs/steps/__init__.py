@@ -1,0 +1,1 @@
+"""The steps a recipe can take, one file each."""

@@ -1,0 +1,62 @@
+"""measure: the model before and after, on the same held-out prompts and pairs, with one pass for all measures."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from theodolite import registry
+from theodolite.config import Config
+from theodolite.errors import UsageError
+from theodolite.registry import register
+from theodolite.runs.context import Context
+from theodolite.runs.folder import write_json
+from theodolite.runs.sampling import Sample
+from theodolite.runs.side_by_side import choose
+from theodolite.types import Reading
+
+
+class Measure(Config):
+    """What is measured, and on how much."""
+
+    measures: list[str] | Literal["all"] = "all"
+    """names of measures (see `theodolite list measure`), or all that the evidence allows"""
+    sample: Sample = Sample(k=4)
+    """how held-out prompts are answered, before and after (kl draws two answers a prompt at temperature 1 of its own)"""
+    prompts: int | None = Field(None, ge=0)
+    """most held-out prompts to answer; default all instructions, none for data that was read"""
+    level: float = Field(0.95, gt=0, lt=1)
+    """coverage of the intervals"""
+    show: int = Field(8, ge=0)
+    """side-by-side answers kept for the report"""
+
+
+@register("step", "measure", source="ours", config=Measure)
+def measure(context: Context, cfg: Measure) -> str:
+    """Gather the evidence once, read every measure from it, and keep answers to look at."""
+    from theodolite.runs.gather import gather
+
+    evidence = gather(context, cfg)
+    names = registry.names("measure") if cfg.measures == "all" else cfg.measures
+    readings: list[Reading] = []
+    for name in names:
+        entry = registry.get("measure", name)
+        lacking = [n for n in entry.needs if not evidence.has(n)]
+        if lacking:
+            if cfg.measures != "all":
+                raise UsageError(f"the measure '{name}' needs {', '.join(lacking)}, which this run does not have.")
+            continue
+        rng = np.random.default_rng([context.seed, len(name), *name.encode()])
+        readings += entry.function(evidence, rng)
+    if not readings:
+        raise UsageError(
+            "there is nothing to measure: no held-out prompts and no held-out pairs. Set prompts or held_out."
+        )
+    rows: list[dict[str, Any]] = [r.to_json() for r in readings]
+    write_json(context.folder / "readings.json", rows)
+    choose(evidence, cfg.show, context.folder / "samples.jsonl")
+    return f"{len(readings)} readings from {len(evidence.after)} prompts" + (
+        f" and {len(evidence.pairs.after_chosen)} pairs" if evidence.pairs else ""
+    )
