@@ -94,9 +94,7 @@ def tell(data: str, who: str, got: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the result here")
-    parser.add_argument(
-        "--rows", type=int, default=16, help="pairs (for ranked: a quarter as many prompts)"
-    )
+    parser.add_argument("--rows", type=int, default=16, help="pairs (for ranked: a quarter as many prompts)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", nargs="+", choices=["hh", "short", "ranked"], default=["hh", "short", "ranked"])
     parser.add_argument("--model", default="smollm2-135m-instruct", help="a name or a folder")

@@ -32,7 +32,10 @@ def frontier(
 
     with Voice() as voice:
         result = exact_frontier.run(
-            worlds or None, exact, seeds, lambda done, total, name: voice.progress("training in exact worlds", done, total)
+            worlds or None,
+            exact,
+            seeds,
+            lambda done, total, name: voice.progress("training in exact worlds", done, total),
         )
     if json_file is not None:
         write_json(json_file, result.to_json())

@@ -1,6 +1,6 @@
 """The reference: the model as it was handed in. Its log-probs are computed once and kept on disk.
 
-Rows are kept in shards of a few hundred groups, each in a file named by the hash of everything that decides its
+Rows are kept in shards of 64 groups, each in a file named by the hash of everything that decides its
 content: the model's weights, the tokens, the weights' number format. So a second run, another objective on the same
 data, or a run that was killed half way finds what is there; a file that is damaged is computed again.
 """
@@ -23,7 +23,7 @@ from torch import nn
 from theodolite.errors import ModelError, StorageError
 from theodolite.types import Group, TokenLogps
 
-SHARD = 256
+SHARD = 64
 """groups a file"""
 
 Rows = list[np.ndarray]
@@ -70,12 +70,18 @@ class ReferenceCache:
         self.computed = 0
         """groups that had to be computed since this cache was made"""
 
-    def rows(self, groups: Sequence[Group], compute: Callable[[Sequence[Group]], TokenLogps]) -> list[Rows]:
+    def rows(
+        self,
+        groups: Sequence[Group],
+        compute: Callable[[Sequence[Group]], TokenLogps],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Rows]:
         """For every group its responses' reference log-probs, from disk where they are, else from `compute`."""
         found: list[Rows] = []
         for start in range(0, len(groups), SHARD):
             shard = groups[start : start + SHARD]
             found += _split(self._shard(shard, compute), shard)
+            progress(start + len(shard), len(groups))
         return found
 
     def _shard(self, groups: Sequence[Group], compute: Callable[[Sequence[Group]], TokenLogps]) -> np.ndarray:

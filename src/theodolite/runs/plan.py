@@ -23,8 +23,8 @@ from theodolite.runs.recipe import Recipe
 from theodolite.runs.steps.curate import Curate
 from theodolite.runs.steps.measure import Measure
 from theodolite.stats import units_needed
-from theodolite.training.config import Align
 from theodolite.training.bundles import prepare
+from theodolite.training.config import Align
 from theodolite.types import Example, Group
 
 
@@ -187,9 +187,9 @@ def _cost(made: Plan, align: Align, groups: Sequence[Group], skeleton: Any) -> N
     longest = max((g.tokens for g in groups), default=align.token_budget)
     pack = max(align.token_budget, longest)
     inner = getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size
-    activations = 4 * pack * shape.num_hidden_layers * (10 * shape.hidden_size + 4 * inner)
+    activations = 4 * pack * shape.num_hidden_layers * (6 * shape.hidden_size + 2.5 * inner)
     if align.gradient_checkpointing:
-        activations = 4 * pack * (shape.num_hidden_layers * shape.hidden_size + 10 * shape.hidden_size + 4 * inner)
+        activations = 4 * pack * (shape.num_hidden_layers * shape.hidden_size + 6 * shape.hidden_size + 2.5 * inner)
     made.facts["memory (about)"] = f"{(4 * size + 12 * trained + activations) / 1e9 + 0.5:.1f} GB"
     if longest > align.token_budget:
         made.notes.append(

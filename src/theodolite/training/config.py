@@ -36,7 +36,7 @@ class Align(Config):
     """decoupled weight decay (AdamW)"""
     max_grad_norm: float = Field(1.0, ge=0)
     """clip the gradient to this norm; 0 does not clip"""
-    token_budget: int = Field(2048, gt=0)
+    token_budget: int = Field(1024, gt=0)
     """most tokens in one packed forward pass; smaller needs less memory, the result does not change"""
     max_length: int | None = Field(None, gt=0)
     """longest prompt + response in tokens; longer rows are left out, counted and named. Default: the context"""

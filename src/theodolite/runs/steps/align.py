@@ -7,8 +7,8 @@ from theodolite.objectives.combine import parse
 from theodolite.registry import register
 from theodolite.runs.context import Context
 from theodolite.runs.steps.curate import read_examples
-from theodolite.training.config import Align
 from theodolite.training.bundles import Prepared, prepare
+from theodolite.training.config import Align
 
 
 @register("step", "align", source="ours", config=Align)
@@ -38,6 +38,7 @@ def align(context: Context, cfg: Align) -> str:
         held_out=held_out,
         seed=context.seed,
         say=context.say,
+        tell=context.progress,
         reference_cache=home() / "reference",
         callbacks=[Progress(context.progress, f"aligning with {objective.title}")],
     )
