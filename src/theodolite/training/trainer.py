@@ -194,7 +194,7 @@ def logps_of(
     got.group = torch.tensor(numbers, device=got.policy.device)
     got.shared = shared or {}
     if objective.reference:
-        rows = [torch.as_tensor(row) for item in items for row in item.reference or ()]
+        rows = [torch.tensor(row) for item in items for row in item.reference or ()]
         padded = torch.zeros_like(got.policy)
         for i, row in enumerate(rows):
             padded[i, : len(row)] = row.to(padded)

@@ -54,9 +54,25 @@ def measure(context: Context, cfg: Measure) -> str:
         raise UsageError(
             "there is nothing to measure: no held-out prompts and no held-out pairs. Set prompts or held_out."
         )
+    _drift(context, {r.name: r for r in readings})
     rows: list[dict[str, Any]] = [r.to_json() for r in readings]
     write_json(context.folder / "readings.json", rows)
     choose(evidence, cfg.show, context.folder / "samples.jsonl")
     return f"{len(readings)} readings from {len(evidence.after)} prompts" + (
         f" and {len(evidence.pairs.after_chosen)} pairs" if evidence.pairs else ""
     )
+
+
+def _drift(context: Context, readings: dict[str, Reading]) -> None:
+    """Explain answers that became much longer or shorter: the commonest side effect of preference learning."""
+    change, before = readings.get("length.difference"), readings.get("length.before")
+    if change is None or before is None or not before.value > 0 or change.low <= 0 <= change.high:
+        return
+    share = change.value / before.value
+    if abs(share) > 0.25:
+        way = "longer" if share > 0 else "shorter"
+        context.say(
+            "warning",
+            f"answers became {abs(share):.0%} {way} ({before.value:.0f} tokens before). If the chosen answers of the "
+            f"training pairs are mostly the {way} ones, length was learnt too: ln_dpo or simpo divide it out.",
+        )
