@@ -21,7 +21,7 @@ A recipe is one YAML file: a model, a seed, and steps in order. `theodolite run 
 RECIPE` looks at it first. Any option can be set on the command line: `theodolite run r.yaml seed=1
 steps.align.epochs=2` (a step is named by its `name`, which is its kind unless given).
 
-Relative paths are read from the recipe's folder, `~` and `$VARIABLES` are filled in. An unknown key is an error that
+Relative paths are read from the recipe's folder, else from the current one; `~` and `$VARIABLES` are filled in. An unknown key is an error that
 names the nearest right one. Finished steps are kept in `RUNS/cache` by the hash of everything that went into them
 (options, seed, model, files, this package's code), so a second run or a killed one does not redo them.
 

@@ -73,11 +73,11 @@ class Recipe:
         return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
 
     def path(self, text: str) -> str:
-        """A path of the recipe: `~` and environment variables filled in, relative ones taken from its folder."""
+        """A path of the recipe: `~` and environment variables filled in, relative ones taken from its folder, else from here."""
         shared = {"THEODOLITE_SHARED": os.environ.get("THEODOLITE_SHARED", "../shared")}
         expanded = os.path.expanduser(string.Template(text).safe_substitute(shared | dict(os.environ)))
         beside = self.folder / expanded
-        return str(beside) if beside.exists() and not Path(expanded).exists() else expanded
+        return str(beside) if beside.exists() else expanded
 
     @property
     def hash(self) -> str:
