@@ -180,12 +180,16 @@ def _check_start(model: Any, objective: Objective, items: Sequence[Item], config
                 "the same model: was the model changed after its reference log-probs were computed?"
             )
         say("check", f"before the first step the policy is the reference (largest gap on a token {gap:.1e} nats)")
-    expected = objective.start
-    if expected is not None:
-        value = float(objective(got).value)
+    loss = objective(got)
+    for entry, cfg, _ in objective.terms:
+        expected = None if entry.start is None else entry.start(cfg)
+        if expected is None:
+            continue
+        alone = len(objective.terms) == 1
+        value = float(loss.value / objective.terms[0][2] if alone else loss.metrics[f"{entry.name}/loss"].mean())
         if not abs(value - expected) < slack * max(1.0, abs(expected)):
-            raise CheckFailed(f"the first loss is {value:.4f}, but {objective.title} must start at {expected:.4f}.")
-        say("check", f"the first loss of {objective.title} is {value:.4f}, as the theory says ({expected:.4f})")
+            raise CheckFailed(f"the first loss of {entry.name} is {value:.4f}, but it must start at {expected:.4f}.")
+        say("check", f"the first loss of {entry.name} is {value:.4f}, as the theory says ({expected:.4f})")
 
 
 def _save(model: Any, loaded: Loaded, folder: Path) -> None:
