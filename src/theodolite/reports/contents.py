@@ -141,7 +141,7 @@ def by_constraint(difference: Reading | None) -> dict[str, Any] | None:
         made.append(
             sides
             | {
-                "constraint": str(row.get("constraint", "")),
+                "constraint": words.rule(str(row.get("constraint", ""))),
                 "n": row.get("n"),
                 "shown": words.amount(change),
                 "span": words.span(change),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from theodolite.reports import words
+
 OUTCOMES = ("improved", "worsened", "unchanged", "unscored")
 SHOWN = 6
 FOLD = 600
@@ -32,7 +34,7 @@ def pair(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": str(row.get("id", "")),
         "prompt": str(row.get("prompt") or ""),
-        "constraints": [str(c) for c in row.get("constraints") or ()],
+        "constraints": [words.rule(str(c)) for c in row.get("constraints") or ()],
         "outcome": outcome(before, after),
         "before": before,
         "after": after,
@@ -52,7 +54,7 @@ def answer(side: Any) -> dict[str, Any] | None:
         "text": head,
         "rest": rest,
         "score": float(score) if isinstance(score, int | float) else None,
-        "checks": [{"name": str(k), "met": None if v is None else bool(v)} for k, v in checks.items()],
+        "checks": [{"name": words.rule(str(k)), "met": None if v is None else bool(v)} for k, v in checks.items()],
     }
 
 

@@ -42,6 +42,11 @@ def label(name: str) -> str:
     return said[:1].upper() + said[1:]
 
 
+def rule(name: str) -> str:
+    """A constraint's id in words: `punctuation:no_comma#0` is 'no comma'."""
+    return name.split(":")[-1].split("#")[0].replace("_", " ")
+
+
 def factor(unit: str) -> float:
     return 100.0 if unit == "share" else 1.0
 

@@ -1,4 +1,4 @@
-"""Answers to look at: a handful of held-out prompts, before and after, mixed fairly."""
+"""Answers to look at: held-out prompts with what the model said before and after."""
 
 from __future__ import annotations
 
@@ -11,19 +11,11 @@ from theodolite.runs.folder import write_text
 from theodolite.types import Example, Response
 
 
-def choose(evidence: Evidence, show: int, path: Path) -> None:
-    """Write `show` prompts to samples.jsonl: improved, worsened and unchanged ones in turn, in their own order."""
-    if not show or not evidence.before or evidence.after is evidence.before:
+def keep(evidence: Evidence, show: int, path: Path) -> None:
+    """Write the first `show` prompts to samples.jsonl, in their own order, two answers a side; nothing is picked."""
+    if not evidence.before or evidence.after is evidence.before:
         return
-    kinds: dict[str, list[dict[str, Any]]] = {"improved": [], "worsened": [], "unchanged": []}
-    for before, after in zip(evidence.before, evidence.after):
-        change = _mean(after) - _mean(before)
-        kinds["improved" if change > 0 else "worsened" if change < 0 else "unchanged"].append(_row(before, after))
-    rows: list[dict[str, Any]] = []
-    while len(rows) < show and any(kinds.values()):
-        for waiting in kinds.values():
-            if waiting and len(rows) < show:
-                rows.append(waiting.pop(0))
+    rows = [_row(b, a) for b, a in zip(evidence.before[:show], evidence.after)]
     write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
 
 
@@ -44,8 +36,3 @@ def _answer(response: Response) -> dict[str, Any]:
         "checks": dict(response.meta.get("checks", {})),
         "finish": response.finish,
     }
-
-
-def _mean(example: Example) -> float:
-    scores = [r.score for r in example.responses if r.score is not None]
-    return sum(scores) / len(scores) if scores else 0.0

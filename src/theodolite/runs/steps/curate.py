@@ -97,7 +97,9 @@ def curate(context: Context, cfg: Curate) -> str:
         )
     write_jsonl(kept, context.folder / "train.jsonl")
     write_jsonl(held, context.folder / "held_out.jsonl")
-    notes |= {"kept": len(kept) + len(held), "train": len(kept), "held_out": len(held)}
+    notes |= {"train": len(kept), "held_out": len(held)}
+    if "rows" in notes:
+        notes["kept"] = len(kept) + len(held)
     _look(context, cfg, kept, held, notes)
     (context.folder / "data.json").write_text(json.dumps(notes, indent=2, ensure_ascii=False))
     what = {"pairs": "pairs", "rankings": "rankings", "edits": "edits"}.get(cfg.view, "rows")
@@ -134,7 +136,7 @@ def _from_instructions(context: Context, cfg: Curate) -> tuple[list[Example], li
     train, before = score(answered, VerifiableReward()), score(before, VerifiableReward())
     passed = sum(r.score == 1 for e in train for r in e.responses) / sum(len(e.responses) for e in train)
     context.say("data", f"{passed:.0%} of the model's own answers to the training instructions meet every constraint")
-    return train, before, {"source": "verifiable instructions", "rows": len(train), "bad": [], "left_out": []}
+    return train, before, {"source": "verifiable instructions", "bad": [], "left_out": []}
 
 
 def _shaped(examples: Sequence[Example], cfg: Curate, notes: dict[str, Any]) -> list[Example]:
@@ -158,7 +160,9 @@ def _look(
     """Length bias and leakage: the two quiet ways for data to teach something else."""
     if cfg.view == "pairs":
         bias = length_bias(kept)
-        notes["length_bias"] = bias.to_json()
+        notes["length_bias"] = (
+            f"the chosen answer is the longer one in {bias.value:.0%} of the pairs ({bias.low:.0%} to {bias.high:.0%})"
+        )
         if bias.low > 0.55 or bias.high < 0.45:
             longer = "longer" if bias.value > 0.5 else "shorter"
             context.say(

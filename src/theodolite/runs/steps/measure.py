@@ -14,7 +14,7 @@ from theodolite.registry import register
 from theodolite.runs.context import Context
 from theodolite.runs.folder import write_json
 from theodolite.runs.sampling import Sample
-from theodolite.runs.side_by_side import choose
+from theodolite.runs.side_by_side import keep
 from theodolite.types import Reading
 
 
@@ -29,8 +29,8 @@ class Measure(Config):
     """most held-out prompts to answer; default all instructions, none for data that was read"""
     level: float = Field(0.95, gt=0, lt=1)
     """coverage of the intervals"""
-    show: int = Field(8, ge=0)
-    """side-by-side answers kept for the report"""
+    show: int = Field(200, ge=0)
+    """prompts whose answers are kept in samples.jsonl; the report shows a handful"""
 
 
 @register("step", "measure", source="ours", config=Measure)
@@ -57,7 +57,7 @@ def measure(context: Context, cfg: Measure) -> str:
     _drift(context, {r.name: r for r in readings})
     rows: list[dict[str, Any]] = [r.to_json() for r in readings]
     write_json(context.folder / "readings.json", rows)
-    choose(evidence, cfg.show, context.folder / "samples.jsonl")
+    keep(evidence, cfg.show, context.folder / "samples.jsonl")
     return f"{len(readings)} readings from {len(evidence.after)} prompts" + (
         f" and {len(evidence.pairs.after_chosen)} pairs" if evidence.pairs else ""
     )
