@@ -143,12 +143,14 @@ def _dequantize(source: Path, wheel: Wheel, out: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=wheel.gguf)
         quantized = AutoModelForCausalLM.from_pretrained(source, gguf_file=wheel.gguf, dtype=torch.float32)
     finally:
-        logging.enable_progress_bar()
+        if shown:
+            logging.enable_progress_bar()
     config = quantized.config
     if hasattr(config, "quantization_config"):
         delattr(config, "quantization_config")  # it would refuse to be saved, though its weights are plain by now
