@@ -12,13 +12,16 @@ from theodolite.cli.voice import Voice
 
 
 def add(app: typer.Typer) -> None:
-    app.command(epilog="Example: theodolite frontier --worlds random length_biased --html frontier.html")(frontier)
+    app.command(epilog="Example: theodolite frontier --worlds random --worlds length_biased --html frontier.html")(
+        frontier
+    )
     app.command(epilog="Example: theodolite loss dpo --data logps.json --set beta=0.2 --json")(loss)
 
 
 def frontier(
     worlds: Annotated[
-        list[str] | None, typer.Option("--worlds", help="Worlds by name (see theodolite list world).")
+        list[str] | None,
+        typer.Option("--worlds", help="A world by name (see theodolite list world); may be repeated. Default: all."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Preferences as expectations instead of samples.")] = False,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Worlds drawn of each kind.")] = 5,

@@ -104,3 +104,8 @@ def test_moments():
     assert words.moment("2025-11-21T21:59:03+00:00") == "21 November 2025, 21:59 UTC"
     assert words.moment("yesterday") == "yesterday"
     assert words.moment(None) == ""
+
+
+def test_a_constraint_reads_as_words():
+    assert words.rule("punctuation:no_comma#0") == "no comma"
+    assert words.rule("plain") == "plain"
