@@ -62,11 +62,12 @@ def report(
 
 def _print_result(folder: Path, readings: list[dict[str, Any]], report: Path | None, seconds: float) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console(highlight=False)
     if readings:
-        table = Table("reading", "value", "95 % interval", "n", "p", box=None, padding=(0, 2), header_style="dim")
+        name = Column("reading", no_wrap=True, min_width=max(len(r["name"]) for r in readings))
+        table = Table(name, "value", "95 % interval", "n", "p", box=None, padding=(0, 2), header_style="dim")
         for r in readings:
             table.add_row(r["name"], _value(r["value"], r["unit"]), _span(r), str(r["n"]), _p(r.get("p_value")))
         console.print(table)
