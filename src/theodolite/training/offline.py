@@ -19,7 +19,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArgumen
 
 from theodolite.engine import ReferenceCache, token_logps
 from theodolite.engine.reference import model_fingerprint
-from theodolite.errors import CheckFailed, StorageError
+from theodolite.errors import CheckFailed, StorageError, UsageError
 from theodolite.models.adapters import attach_lora
 from theodolite.models.load import Loaded
 from theodolite.objectives.combine import Objective, parse
@@ -60,6 +60,10 @@ def train(
     A training that was stopped continues from its last checkpoint in `folder`, with the same result as if it had
     not been stopped. Raises CheckFailed when the first loss is not what the theory says it must be.
     """
+    if config.patience and held_out is None:
+        raise UsageError(
+            "patience waits for the held-out loss, and nothing is held out. Set curate.held_out, or leave it off."
+        )
     objective = parse(config.objective)
     items, held = _items(loaded.model, objective, data, held_out, config, reference_cache, tell)
     model = attach_lora(loaded.model, config.lora, seed=seed) if config.lora else loaded.model.requires_grad_(True)

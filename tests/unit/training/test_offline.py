@@ -179,6 +179,11 @@ def test_patience_stops_and_keeps_the_best(loaded: Loaded, tmp_path: Path) -> No
     assert made.steps < 90
 
 
+def test_patience_without_held_out_data_is_refused(loaded: Loaded, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing is held out"):
+        run(loaded, tmp_path, patience=2)
+
+
 def test_rows_that_cannot_be_used_are_named(loaded: Loaded) -> None:
     rows = [*examples(2), Example.of("Hi", "same", "same"), Example.of("Hi", "x", ""), Example.of("Hi", "only")]
     made = prepare(rows, "pairs", loaded.tokenizer, max_length=1024)
