@@ -67,7 +67,16 @@ def _print_result(folder: Path, readings: list[dict[str, Any]], report: Path | N
     console = Console(highlight=False)
     if readings:
         name = Column("reading", no_wrap=True, min_width=max(len(r["name"]) for r in readings))
-        table = Table(name, "value", "95 % interval", "n", "p", box=None, padding=(0, 2), header_style="dim")
+        table = Table(
+            name,
+            "value",
+            f"{100 * readings[0]['level']:.3g} % interval",
+            "n",
+            "p",
+            box=None,
+            padding=(0, 2),
+            header_style="dim",
+        )
         for r in readings:
             table.add_row(r["name"], _value(r["value"], r["unit"]), _span(r), str(r["n"]), _p(r.get("p_value")))
         console.print(table)
