@@ -1,7 +1,7 @@
 """The rows that are trained on: token ids, the same for both sides. One case a data set.
 
 A case is {"name", "groups": [{"prompt": ids, "responses": [ids, ...]}], "per_step": groups an optimizer step,
-"micro": TRL's micro-batches in pairs, the first as a user first writes it}. A group of K responses stands for the
+"micro": TRL's micro-batches in pairs, the first as a user first writes it, "budget": our tokens a pack}. A group of K responses stands for the
 K - 1 pairs of its first (best) response with each other one; for K = 2 that is the pair itself.
 """
 
@@ -23,7 +23,7 @@ def hh(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     for row in islice(_hh_rows(folder), rows):
         chosen, rejected = _turns(row["chosen"]), _turns(row["rejected"])
         groups.append(_group(tokenizer, chosen[:-1], [chosen[-1]["content"], rejected[-1]["content"]]))
-    return {"name": "hh", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2]}
+    return {"name": "hh", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2], "budget": 1024}
 
 
 def short(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def short(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
         _group(tokenizer, [{"role": "user", "content": a["instruction"]}], [a["output"], b["output"]])
         for a, b in pairwise(found)
     ]
-    return {"name": "short", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2]}
+    return {"name": "short", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2], "budget": 1024}
 
 
 def ranked(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def ranked(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     groups = [
         _group(tokenizer, chosen[:-1], answers[2 * i : 2 * i + 8]) for i, (chosen, _) in enumerate(conversations[:rows])
     ]
-    return {"name": "ranked", "groups": groups, "per_step": min(2, rows), "micro": [7, 1, 2]}
+    return {"name": "ranked", "groups": groups, "per_step": 1, "micro": [7, 1, 1], "budget": 512}
 
 
 def _group(tokenizer: Any, prompt: Turns, answers: list[str]) -> dict[str, Any]:

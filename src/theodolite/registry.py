@@ -44,7 +44,21 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "reader": ("theodolite.data.readers", {"columns": ()}),
     "measure": (
         "theodolite.measures",
-        {"question": ..., "better": ..., "range": ..., "needs": ..., "unit": "", "not_measured": "", "taxonomy": ()},
+        {
+            "question": ...,
+            "better": ...,
+            "range": ...,
+            "needs": ...,  # what an Evidence must have; for 'ratings' and 'records' the columns, '?' before optional ones
+            "reads": "evidence",  # 'evidence' of a run, 'ratings' (items x raters) or 'records' (named arrays)
+            "unit": "",
+            "not_measured": "",
+            "taxonomy": (),  # keys of catalogue/taxonomies
+        },
+    ),
+    "judge": ("theodolite.judges", {"protocol": ...}),  # 'lexical' | 'pairwise' | 'single'
+    "survey": (
+        "theodolite.surveys",
+        {"question": ..., "measures": ..., "data": "", "not_measured": "", "taxonomy": ()},
     ),
     "world": ("theodolite.exact", {}),
     "sampler": ("theodolite.engine", {"logps": True}),

@@ -18,7 +18,7 @@ FLOORS = [
     {"objectives", "rewards", "measures"},
     {"models", "data"},
     {"engine", "judges"},
-    {"training", "decoding", "audits", "spaces", "exact"},
+    {"training", "decoding", "audits", "spaces", "exact", "surveys"},
     {"reports"},
     {"runs", "catalogue"},
     {"cli", "web"},

@@ -1,0 +1,132 @@
+"""What a measure of records reads: named arrays, or ratings of items by raters. Plain NumPy; missing is NaN or ''."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from theodolite.config import Config
+from theodolite.errors import DataError, did_you_mean
+
+Floats = NDArray[np.float64]
+IDS = ("id", "item", "unit", "index", "prompt", "")
+"""names of a first column that names the items of a ratings file"""
+
+
+class Options(Config):
+    """Options that every measure of records takes."""
+
+    level: float = Field(0.95, gt=0, lt=1)
+    """coverage of the interval"""
+    resamples: int = Field(2000, ge=100)
+    """bootstrap or permutation resamples, where the interval needs them"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """Ratings of n items by m raters.
+
+    values: (n, m) float64, NaN where a rater gave none; words are coded 0, 1, ... in the order of `categories`.
+    raters: m names. categories: the words behind the codes, or None where the ratings are numbers.
+    """
+
+    values: Floats
+    raters: tuple[str, ...] = ()
+    categories: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, values: ArrayLike, raters: Sequence[str] = ()) -> Ratings:
+        """From a matrix of numbers (None or NaN = missing) or words (None or '' = missing)."""
+        table = np.asarray(values, dtype=object)
+        if table.ndim != 2:
+            raise DataError(f"ratings must be a matrix, items x raters, got {table.ndim} dimension(s).")
+        names = tuple(raters) or tuple(f"rater {j + 1}" for j in range(table.shape[1]))
+        if len(names) != table.shape[1]:
+            raise DataError(f"{table.shape[1]} columns of ratings, but {len(names)} names of raters.")
+        try:
+            return cls(_numbers(table.ravel()).reshape(table.shape), names)
+        except ValueError:
+            pass
+        flat = [None if _blank(v) else str(v).strip() for v in table.ravel()]
+        words = tuple(sorted({w for w in flat if w is not None}))
+        code = {w: float(i) for i, w in enumerate(words)}
+        values = np.array([math.nan if w is None else code[w] for w in flat]).reshape(table.shape)
+        return cls(values, names, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Records(Mapping[str, Any]):
+    """Named arrays. Columns of a table share their first dimension; arrays of activations need not.
+
+    The letters of `numbers`, `words` and `array` name the column that is missing or cannot be read.
+    """
+
+    columns: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.columns:
+            have = list(self.columns)
+            raise DataError(
+                f"the data has no column '{name}'.{did_you_mean(name, have)} It has: {', '.join(map(str, have))}."
+            )
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def numbers(self, name: str) -> Floats:
+        """(n,) float64; blanks and None become NaN."""
+        try:
+            return _numbers(np.asarray(self[name], dtype=object).ravel())
+        except ValueError as error:
+            raise DataError(f"the column '{name}' must hold numbers: {error}.") from None
+
+    def words(self, name: str) -> list[str | None]:
+        """n strings; blanks and None become None."""
+        return [None if _blank(v) else str(v).strip() for v in np.asarray(self[name], dtype=object).ravel()]
+
+    def array(self, name: str, ndim: int | None = None) -> Floats:
+        """A float64 array of any shape (a column of equally long lists becomes a matrix)."""
+        try:
+            found = np.array(self[name].tolist() if hasattr(self[name], "tolist") else self[name], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"'{name}' must hold numbers in rows of equal length.") from None
+        if ndim is not None and found.ndim != ndim:
+            raise DataError(f"'{name}' must have {ndim} dimension(s), got an array of shape {found.shape}.")
+        return found
+
+    def rows(self, *names: str) -> int:
+        """The common length of these columns; a letter where they differ."""
+        lengths = {name: len(self[name]) for name in names}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"columns of one table must be equally long, got {lengths}.")
+        return next(iter(lengths.values()), 0)
+
+    def ratings(self) -> Ratings:
+        """The whole table as items x raters; a first column called id, item, unit, index or prompt names the items."""
+        names = list(self.columns)
+        if names and names[0].strip().lower() in IDS:
+            names = names[1:]
+        if not names:
+            raise DataError("a ratings table needs at least one column of ratings beside the items' names.")
+        self.rows(*names)
+        return Ratings.of(np.array([[*self.columns[n]] for n in names], dtype=object).T, names)
+
+
+def _blank(value: Any) -> bool:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, str) and value.strip().lower() in ("", "nan", "na", "none", "null")
+
+
+def _numbers(values: Sequence[Any] | NDArray[np.object_]) -> Floats:
+    return np.array([math.nan if _blank(v) else float(v) for v in values], dtype=np.float64)

@@ -1,0 +1,1 @@
+"""One file a protocol: what a model is asked, and which records its answers become."""
