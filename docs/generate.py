@@ -1,4 +1,4 @@
-"""Writes docs/recipes.md from the configs and docs/objectives.md from the registry.
+"""Writes docs/recipes.md from the configs, docs/objectives.md and docs/measures.md from the registry.
 
 `python docs/generate.py`; a test keeps both current.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from theodolite import registry
 from theodolite.runs.recipe import Head
-from theodolite.training.bundles import KINDS
+from theodolite.training.bundles import fed
 
 HEADER = """# Recipes
 
@@ -76,7 +77,12 @@ OBJECTIVES = """# Objectives
 Every objective is a pure function of per-token log-probs, usable from a recipe (`objective: NAME` or
 `{name: NAME, option: value}`, or a weighted list) and in the exact worlds. `theodolite show NAME` prints an entry,
 `theodolite loss NAME --data FILE.json` evaluates one on given numbers, `conformance/objectives.json` holds reference
-vectors for testing another implementation against this one.
+vectors for testing another implementation against this one. Each has a recipe in `examples/objectives` that runs in a
+minute or two; `bench/objectives` holds what all of them did. `theodolite study` compares any of them on one data set with
+one budget and several seeds, with paired intervals; see `examples/studies`.
+
+*Measured regret*: the share of the true reward that the method's KL could have bought and it did not, averaged over the default
+exact worlds, with a 95 % interval over seeds (`theodolite frontier --json bench/frontier/result.json`). 0 is the best possible.
 
 This page is generated from the code by `python docs/generate.py`.
 
@@ -94,7 +100,10 @@ This page is generated from the code by `python docs/generate.py`.
 | verdicts sentence by sentence | `mask_dpo` | learns from the true sentences of the one and the false ones of the other |
 | written judgments | `cut` | finds the inappropriate tokens through the judgment |
 | edits of the model's text | `salt` | raises what was written, lowers what was struck out |
-| several wrong answers in a long context | `logo` | many negatives, no reference |
+| several wrong answers in a long context | `logo` with `stretch` | many negatives, no reference; short prompts at long positions |
+| a larger model of the same family | `bialign` | its whole next-token distribution, and which demonstrations it likes |
+| aligned models of any family | `poft` | weighs each row by what they think of it; `teacher` in the recipe |
+| prompts that people mistype, or two renderings of a question | `bidirectional_kl` | answers the harder one as the easier one |
 | good demonstrations | `sft`, `constrained_sft` | the second keeps the first tokens near the reference |
 """
 
@@ -106,16 +115,42 @@ def facts(entry: registry.Entry) -> str:
     needs += [f"extras: {', '.join(entry.extras)}"] if entry.extras else []
     needs += [f"shared by a step: {', '.join(entry.shared)}"] if entry.shared else []
     needs += [f"conventions: {', '.join(entry.conventions)}"] if entry.conventions else []
-    needs += [] if entry.data in KINDS and set(entry.extras) <= {"log1mp"} else ["no recipe feeds it yet"]
+    example = f"examples/objectives/{entry.name}.yaml"
+    here = (Path(__file__).parents[1] / example).exists()
+    needs += [f"recipe: `{example}`"] if here else [] if fed(entry) else ["no recipe feeds it yet"]
     needs += ["experimental: the formula is ours or unverified"] if entry.experimental else []
     return "; ".join(needs)
 
 
+FRONTIER = Path(__file__).resolve().parent.parent / "bench" / "frontier" / "result.json"
+
+
+def regrets() -> dict[str, dict[str, float | None]]:
+    """Each method's numbers in the exact worlds, as `theodolite frontier` measured them."""
+    methods: dict[str, dict[str, float | None]] = json.loads(FRONTIER.read_text(encoding="utf-8"))["methods"]
+    return methods
+
+
+def regret_words(m: dict[str, float | None]) -> str:
+    """'0.12 (0.08 to 0.17), KL to the optimum 0.3 nats, at most 10 % after 400 verdicts a prompt'."""
+    said = f"{m['regret']:.3f} ({m['regret_low']:.3f} to {m['regret_high']:.3f})"
+    if m.get("kl_to_optimum") is not None:
+        said += f", KL to the optimum {m['kl_to_optimum']:.3g} nats"
+    if m.get("samples_to_90") is not None:
+        said += f", at most 10 % after {m['samples_to_90']:.0f} verdicts a prompt"
+    return said
+
+
 def objectives() -> str:
-    parts = [OBJECTIVES]
+    parts, measured = [OBJECTIVES], regrets()
     for entry in registry.entries("objective"):
         text = inspect.getdoc(entry.function) or ""
-        parts.append(f"\n## {entry.name}\n\n*{entry.source}. {facts(entry)}.*\n\n```text\n{text}\n```\n")
+        regret = (
+            f"\nMeasured regret in the exact worlds: {regret_words(measured[entry.name])}.\n"
+            if entry.name in measured
+            else ""
+        )
+        parts.append(f"\n## {entry.name}\n\n*{entry.source}. {facts(entry)}.*\n\n```text\n{text}\n```\n{regret}")
         rows = [
             f"| `{n}` | {f.get_default(call_default_factory=True)} | {' '.join((f.description or '').split())} |"
             for n, f in (getattr(entry.config, "model_fields", None) or {}).items()
@@ -125,7 +160,63 @@ def objectives() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"recipes.md": recipes, "objectives.md": objectives}
+MEASURES = """# Measures and surveys
+
+A **measure** is a pure function: records, ratings or a run's evidence in, one Reading with its interval out. A **survey**
+asks a model (likelihoods of options, answers, hidden states, each computed once for all surveys together) and hands
+what it answered to measures.
+
+```
+theodolite measure krippendorff_alpha --data ratings.csv --set metric=ordinal --json     # rows items, columns raters
+theodolite measure truthfulqa facts --model smollm2-135m-instruct                         # two surveys, one model
+theodolite run examples/survey.yaml                                                       # two models, one page
+```
+
+```python
+from theodolite import measure
+print(measure("cohen_kappa", [["yes", "yes"], ["no", "yes"], ["no", "no"]]))
+```
+
+A file is CSV, TSV, JSONL, JSON (rows, or an object of arrays) or NPZ; blanks are missing. In a ratings file a first column
+called id, item, unit, index or prompt names the items. What is undefined is NaN with a reason, what is missing is
+counted with a reason, `--seed` holds all chance. `theodolite show NAME` prints an entry with its options.
+
+This page is generated from the code by `python docs/generate.py`.
+"""
+
+NEEDS = {
+    "ratings": "of ratings (a table, items x raters)",
+    "records": "of records (named columns or arrays)",
+    "evidence": "of a run (in a recipe's `measure` step)",
+}
+
+
+def measures() -> str:
+    parts = [
+        MEASURES,
+        "\n## Surveys of a model\n",
+        "| survey | question | items | readings | not measured |",
+        "|---|---|---|---|---|",
+    ]
+    parts += [
+        f"| `{e.name}` | {e.question} | {e.data} | {', '.join(e.measures)} | {e.not_measured} |"
+        for e in registry.entries("survey")
+    ]
+    for reads, title in NEEDS.items():
+        parts += [
+            f"\n## Measures {title}\n",
+            "| measure | question | better | range | needs | source |",
+            "|---|---|---|---|---|---|",
+        ]
+        for e in registry.entries("measure"):
+            if e.reads == reads:
+                low, high = (f"{v:g}".replace("inf", "∞") for v in e.range)
+                needs = ", ".join(f"{n[1:]} (optional)" if n.startswith("?") else n for n in e.needs) or "the table"
+                parts.append(f"| `{e.name}` | {e.question} | {e.better} | {low} to {high} | {needs} | {e.source} |")
+    return "\n".join(parts) + "\n"
+
+
+PAGES = {"recipes.md": recipes, "objectives.md": objectives, "measures.md": measures}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from theodolite.runs.folder import machine, versions
+
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("THEODOLITE_SHARED", HERE.parent.parent.parent / "shared")) / "data"
 
@@ -34,12 +36,18 @@ def measure(side: str, job: dict[str, Any], repeats: int) -> dict[str, Any]:
     return middle
 
 
+class OutOfMemory(Exception):
+    """The system killed a worker, as it does where memory runs out."""
+
+
 def _run(side: str, job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         ask, answer = Path(folder) / "job.json", Path(folder) / "result.json"
         ask.write_text(json.dumps(job))
         command = [sys.executable, "-W", "ignore", str(HERE / "run.py"), "--worker", side, str(ask), str(answer)]
         done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == -9:
+            raise OutOfMemory
         if done.returncode:
             raise SystemExit(f"{side} failed:\n{done.stderr[-4000:]}")
         return json.loads(answer.read_text())
@@ -60,24 +68,27 @@ def compare(case: dict[str, Any], job: dict[str, Any], repeats: int, quick: bool
     if not quick:
         settings = list(dict.fromkeys([*settings, (micro[1], True), (micro[2], False), (micro[2], True)]))
 
-    def theirs_at(size: int, precompute: bool, times: int) -> dict[str, Any]:
+    def theirs_at(size: int, precompute: bool, times: int) -> dict[str, Any] | None:
         asked = {**job, "micro": size, "precompute": precompute, "checkpointing": False}
-        got = measure("theirs", asked, times) | {"micro": size, "precompute": precompute}
+        try:
+            got = measure("theirs", asked, times) | {"micro": size, "precompute": precompute}
+        except OutOfMemory:
+            print(f"{case['name']}: TRL, micro-batches of {size}: killed for memory", flush=True)
+            return None
         tell(case["name"], f"TRL, micro-batches of {size}{', reference precomputed' if precompute else ''}", got)
         return got
 
     first = theirs_at(*settings[0], repeats)
-    tried = [theirs_at(*setting, 1) for setting in settings[1:]]  # each once; the fastest again, for its median
+    tried = [t for setting in settings[1:] if (t := theirs_at(*setting, 1)) is not None]  # each once
     best = min(tried, key=lambda r: r["seconds"])
-    if repeats > 1:
-        best = theirs_at(best["micro"], best["precompute"], repeats)
-    trl = [first, *tried]
-    for side in (ours, best, *trl):
+    if repeats > 1:  # the fastest again, for its median
+        best = theirs_at(best["micro"], best["precompute"], repeats) or best
+    for side in (ours, best, *tried, *([first] if first else [])):
         side["pairs_per_second"] = pairs / side["seconds"]
     theirs = best["losses"]
     return {
-        "speed_ratio": first["seconds"] / ours["seconds"],
-        "memory_ratio": ours["memory_gb"] / first["memory_gb"],
+        "speed_ratio": first["seconds"] / ours["seconds"] if first else None,  # None: killed for memory
+        "memory_ratio": ours["memory_gb"] / first["memory_gb"] if first else None,
         "speed_ratio_best": best["seconds"] / ours["seconds"],
         "memory_ratio_best": ours["memory_gb"] / best["memory_gb"],
         "loss_rel_diff": max(abs(a - b) / abs(b) for a, b in zip(ours["losses"], theirs, strict=True)),
@@ -89,7 +100,11 @@ def compare(case: dict[str, Any], job: dict[str, Any], repeats: int, quick: bool
             "responses": sum(len(r) for g in groups for r in g["responses"]),
         },
         "ours": ours,
-        "trl": {"first": first, "best": best, "all": trl},
+        "trl": {"first": first, "best": best, "all": tried},
+        "machine": machine(),
+        "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "repeats": repeats,
     }
 
 
@@ -127,7 +142,6 @@ def report(args: argparse.Namespace) -> None:
     from common import Adapter, lora
 
     from theodolite.models import load_model
-    from theodolite.runs.folder import machine, versions
 
     loaded = load_model(args.model)
     names, repeats = (args.data[:1], 1) if args.quick else (args.data, args.repeats)
@@ -138,25 +152,25 @@ def report(args: argparse.Namespace) -> None:
         Adapter.draw(lora(loaded.model)).write(start)
         del loaded
         job = {"model": args.model, "adapter": str(start), "budget": args.budget}
-        results = {name: compare(case, job, repeats, args.quick) for name, case in found.items()}
-    main_one = results[names[0]]
-    out = {
-        **main_one,
-        "data": results,
-        "machine": machine(),
-        "versions": versions(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "repeats": repeats,
-        "rows": args.rows,
-    }
+        results = {}
+        for name, case in found.items():
+            results[name] = compare(case, job, repeats, args.quick)
+            if args.json:
+                keep(args.json, name, results[name])
     for name, r in results.items():
+        first = f"{r['speed_ratio']:.2f}x" if r["speed_ratio"] else "it ran out of memory"
         print(
-            f"{name}: {r['speed_ratio']:.2f}x as first written, {r['speed_ratio_best']:.2f}x its best; memory "
-            f"{r['memory_ratio']:.2f}x and {r['memory_ratio_best']:.2f}x; losses differ by {r['loss_rel_diff']:.1e}; "
-            f"{r['peak_share']:.0%} of the matmul peak on useful operations"
+            f"{name}: {first} as first written, {r['speed_ratio_best']:.2f}x its best; memory {r['memory_ratio_best']:.2f}x "
+            f"its best; losses differ by {r['loss_rel_diff']:.1e}; {r['peak_share']:.0%} of the matmul peak"
         )
-    if args.json:
-        args.json.write_text(json.dumps(out, indent=1) + "\n")
+
+
+def keep(path: Path, name: str, block: dict[str, Any]) -> None:
+    """Write one data set's block beside those that are there; the first data set's block stands on top too."""
+    old = json.loads(path.read_text()) if path.exists() else {}
+    blocks = old.get("data", {}) | {name: block}
+    top = blocks.get("hh") or block
+    path.write_text(json.dumps({**top, "data": blocks}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

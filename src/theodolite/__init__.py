@@ -19,6 +19,7 @@ _HOMES = {
     "TokenLogps": "types",
     "TheodoliteError": "errors",
     "load_model": "models",
+    "measure": "surveys.measure",
     "read": "data",
     "run_recipe": "runs",
 }

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from measure_case import Case
 
+from measure_case import Case
 from theodolite import registry
 from theodolite.measures.call import evaluate
 
@@ -25,7 +25,8 @@ def _cases() -> dict[str, Case]:
             continue
         name = f"measure_cases_of_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec and spec.loader
+        assert spec
+        assert spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -45,7 +46,9 @@ def test_every_measure_of_records_has_a_case() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_says_what_it_is(name: str) -> None:
     entry = registry.get("measure", name)
-    assert entry.question.endswith("?") and entry.not_measured and entry.better in ("higher", "lower", "neither")
+    assert entry.question.endswith("?")
+    assert entry.not_measured
+    assert entry.better in ("higher", "lower", "neither")
     low, high = entry.range
     assert low < high
     assert list(inspect.signature(entry.function).parameters)[1:] == ["rng", "cfg"]
@@ -57,7 +60,9 @@ def test_value_lies_in_its_range_and_its_interval(name: str) -> None:
     got = evaluate(name, case.good, **case.options)
     low, high = entry.range
     assert low - 1e-9 <= got.value <= high + 1e-9, got
-    assert got.name == name and got.n > 0 and got.better == entry.better
+    assert got.name == name
+    assert got.n > 0
+    assert got.better == entry.better
     if not math.isnan(got.low):
         assert got.low - 1e-9 <= got.high and got.method, got
     assert got.to_json()["value"] is None or isinstance(got.to_json()["value"], float | int)

@@ -141,23 +141,44 @@ def test_both_paths_give_the_same_samples(name: str) -> None:
     assert [[r.tokens for r in e.responses] for e in ours] == [[r.tokens for r in e.responses] for e in theirs]
 
 
+@pytest.fixture(scope="module")
+def gemma() -> Any:
+    """gemma-3-270m, a base model: it has no chat template, so it is asked as 'Question: ... Answer:'."""
+    from theodolite.errors import ModelError
+    from theodolite.models import load_model
+    from theodolite.surveys.subject import PLAIN
+
+    try:
+        loaded = load_model("gemma-3-270m")
+    except ModelError as error:
+        pytest.skip(f"gemma-3-270m is not at hand: {error}")
+    loaded.tokenizer.chat_template = PLAIN
+    return loaded
+
+
 @pytest.mark.slow
-def test_greedy_equals_generate_on_the_real_model(smollm: Any) -> None:
+@pytest.mark.parametrize(("name", "paths"), [("smollm", ("fused", "forward")), ("gemma", ("auto",))])
+def test_greedy_equals_generate_on_both_real_models(
+    name: str, paths: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    loaded = request.getfixturevalue(name)
     questions = ["What is the capital of France?", "Write a haiku about rain.", "Explain gravity to a child, briefly."]
     examples = [Example.of(q) for q in questions]
-    expected = [generated(smollm.model, smollm.tokenizer, example, 40) for example in examples]
-    for path in ("fused", "forward"):
-        sampler = LocalSampler(smollm.model, smollm.tokenizer, path=path)
+    expected = [generated(loaded.model, loaded.tokenizer, example, 40) for example in examples]
+    for path in paths:
+        sampler = LocalSampler(loaded.model, loaded.tokenizer, path=path)
         out = sampler.sample(examples, Sampling(max_new_tokens=40, temperature=0))
         assert [e.responses[0].tokens for e in out] == expected, path
 
 
 @pytest.mark.slow
-def test_logps_equal_a_rescoring_forward_on_the_real_model(smollm: Any) -> None:
+@pytest.mark.parametrize("name", ["smollm", "gemma"])
+def test_logps_equal_a_rescoring_forward_on_both_real_models(name: str, request: pytest.FixtureRequest) -> None:
+    loaded = request.getfixturevalue(name)
     example = Example.of("What should I cook tonight?")
-    out = LocalSampler(smollm.model, smollm.tokenizer).sample([example], Sampling(k=4, max_new_tokens=48, seed=1))
+    out = LocalSampler(loaded.model, loaded.tokenizer).sample([example], Sampling(k=4, max_new_tokens=48, seed=1))
     for r in out[0].responses:
         assert r.tokens
         assert r.logps
-        again = rescored(smollm.model, smollm.tokenizer, example, r.tokens)
+        again = rescored(loaded.model, loaded.tokenizer, example, r.tokens)
         assert torch.allclose(torch.tensor(r.logps), again, atol=1e-4, rtol=0)

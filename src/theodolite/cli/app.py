@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from theodolite import __version__
-from theodolite.cli import exact, look, models, plan, run, runs
+from theodolite.cli import arena, catalogue, compare, exact, judging, look, measure, models, plan, run, runs, study
 from theodolite.errors import TheodoliteError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def options(
         os.environ["THEODOLITE_DEBUG"] = "1"
 
 
-for module in (run, plan, runs, models, look, exact):
+for module in (run, plan, runs, models, look, measure, judging, arena, compare, catalogue, study, exact):
     module.add(app)
 
 

@@ -77,6 +77,9 @@ class Records(Mapping[str, Any]):
             )
         return self.columns[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
 

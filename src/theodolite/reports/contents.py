@@ -26,6 +26,7 @@ STEP_WORDS = {
     "align": "Aligned the model",
     "decode": "Set up decoding",
     "measure": "Measured",
+    "survey": "Asked the models",
     "audit": "Audited",
     "report": "Wrote this page",
 }

@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from theodolite.errors import StorageError
-from theodolite.reports import plots, verdict, words
+from theodolite.reports import plots, survey, verdict, words
 from theodolite.reports.contents import contents
 from theodolite.reports.folder import ABSENT, RunData, load
 
@@ -31,7 +31,10 @@ WIDE, PHONE = 760, 335
 
 def write(run: Path) -> Path:
     """Write RUN/report.html and RUN/report.json from what the run folder holds; returns the page's path."""
-    data = load(run)
+    data, run = load(run), Path(run)
+    surveyed = survey_of(run)
+    if surveyed is not None:
+        return survey.write(run, data, surveyed)
     save(Path(run) / "report.json", json.dumps(contents(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return save(Path(run) / "report.html", render(data))
 
@@ -43,8 +46,20 @@ def render(data: RunData) -> str:
     return fill("page.html.jinja", page | {"figures": figures(page), "groups": groups(page["readings"]), "why": why})
 
 
+def survey_of(run: Path) -> dict[str, Any] | None:
+    """What survey.json holds; None where the run made no survey."""
+    try:
+        found = json.loads((Path(run) / "survey.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"models", "surveys", "readings"} <= found.keys() else None
+
+
 def headline(run: Path) -> str:
     """The page's first sentence, for a terminal or a ledger."""
+    surveyed = survey_of(run)
+    if surveyed is not None:
+        return str(survey.contents(load(run), surveyed)["claim"]) + "."
     return str(verdict.headline(load(run).readings).sentence)
 
 

@@ -26,7 +26,9 @@ from theodolite.runs.context import Context, Progress
 from theodolite.runs.ledger import Ledger
 from theodolite.runs.recipe import Recipe, Step
 
-PUBLISHED = ("readings.json", "samples.jsonl", "training.jsonl", "data.json", "adapter", "model")
+PUBLISHED = (
+    "readings.json", "samples.jsonl", "training.jsonl", "data.json", "survey.json", "items.json", "adapter", "model",
+)  # fmt: skip
 """what steps make that is copied into the run folder"""
 
 
@@ -156,7 +158,7 @@ def _publish(source: Path, run: Path, names: tuple[str, ...]) -> None:
 def _begin(recipe: Recipe, run: Path, ledger: Ledger) -> dict[str, Any]:
     try:
         run.mkdir(parents=True, exist_ok=True)
-        for name in ("events.jsonl", "report.html", "report.json", *PUBLISHED[:4]):
+        for name in ("events.jsonl", "report.html", "report.json", *PUBLISHED[:6]):
             (run / name).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"the run folder {run} cannot be written: {error}. Choose another with --runs.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from theodolite.models.load import load_model
 from theodolite.models.locate import home
 from theodolite.objectives.combine import parse
 from theodolite.registry import register
@@ -9,6 +10,7 @@ from theodolite.runs.context import Context
 from theodolite.runs.steps.curate import read_examples
 from theodolite.training.bundles import Prepared, prepare
 from theodolite.training.config import Align
+from theodolite.types import Example
 
 
 @register("step", "align", source="ours", config=Align)
@@ -21,13 +23,24 @@ def align(context: Context, cfg: Align) -> str:
     train_path = context.need("train.jsonl", "align trains on curated data")
     loaded = context.load()
     longest = cfg.max_length or loaded.max_length
+    teachers = [load_model(t, say=lambda text: context.say("model", text)) for t in cfg.teacher]
     examples = read_examples(train_path)
     held_path = context.find("held_out.jsonl")
     held = read_examples(held_path) if held_path else []
-    data = prepare(examples, objective.data, loaded.tokenizer, max_length=longest, roles=objective.roles)
-    held_out = (
-        prepare(held, objective.data, loaded.tokenizer, max_length=longest, roles=objective.roles) if held else None
-    )
+
+    def ready(rows: list[Example]) -> Prepared:
+        return prepare(
+            rows,
+            objective.data,
+            loaded.tokenizer,
+            max_length=longest,
+            roles=objective.roles,
+            teachers=teachers,
+            shots=cfg.demonstrations,
+            tell=context.progress,
+        )
+
+    data, held_out = ready(examples), ready(held) if held else None
     for which in filter(None, (data, held_out)):
         _say_dropped(context, which)
     trained = train(
@@ -41,6 +54,7 @@ def align(context: Context, cfg: Align) -> str:
         tell=context.progress,
         reference_cache=home() / "reference",
         callbacks=[Progress(context.progress, f"aligning with {objective.title}")],
+        teacher=teachers[0] if teachers and objective.data != "teacher" else None,
     )
     last = trained.log[-1] if trained.log else {}
     ends = next((row["loss"] for row in reversed(trained.log) if "loss" in row), None)

@@ -11,13 +11,15 @@ from pydantic import Field, model_validator
 
 from theodolite.config import Config
 from theodolite.data import read, views, write_jsonl
-from theodolite.data.select import leakage, length_bias, split
+from theodolite.data.select import by_length, leakage, length_bias, split
 from theodolite.data.synthesize.instructions import build
 from theodolite.errors import DataError
 from theodolite.registry import register
 from theodolite.rewards.rules import VerifiableReward, score
 from theodolite.runs.context import Context
 from theodolite.runs.sampling import Sample, sample_resumably
+from theodolite.training import degrees, negatives, renderings
+from theodolite.training.strike import struck_out
 from theodolite.types import Example
 
 
@@ -32,6 +34,8 @@ class Read(Config):
     """split of a hub dataset"""
     limit: int | None = Field(None, gt=0)
     """take this many good rows at most"""
+    max_words: int | None = Field(None, gt=0)
+    """leave out rows with more words in the prompt or in one of the answers; limit counts the rows that remain"""
 
 
 class Instructions(Config):
@@ -68,9 +72,26 @@ class Curate(Config):
     sample: Sample = Sample(k=8)
     """how the model answers the training instructions"""
     view: Literal[
-        "auto", "sft", "pairs", "rankings", "labels", "spans", "judgments", "edits", "negatives", "teacher"
+        "auto",
+        "sft",
+        "pairs",
+        "rankings",
+        "labels",
+        "spans",
+        "judgments",
+        "edits",
+        "negatives",
+        "teacher",
+        "demonstrations",
+        "renderings",
+        "degrees",
+        "votes",
     ] = "auto"
     """what each row becomes; auto is what the recipe's objective needs, pairs where there is none"""
+    typos: float = Field(0.3, ge=0, le=1)
+    """view renderings: rows without an easier rendering get a harder one, with typing errors in this share of words"""
+    strike_out: bool = False
+    """view spans: a single response gets a second, better one, which is itself without the sentences judged false"""
     pairs: Pairs = Pairs()
     """how answers are paired"""
     held_out: float | int = Field(0.1, ge=0)
@@ -90,7 +111,12 @@ class Curate(Config):
 def curate(context: Context, cfg: Curate) -> str:
     """Read or synthesize the data, shape it for the objective, hold some out, and say what was left out."""
     train, held_out, notes = _from_file(context, cfg) if cfg.read else _from_instructions(context, cfg)
-    kept, held = _shaped(train, cfg, notes), _shaped(held_out, cfg, notes) if held_out else []
+    seed = context.seed
+    kept, held = _shaped(train, cfg, notes, seed), _shaped(held_out, cfg, notes, seed) if held_out else []
+    if cfg.view == "negatives":
+        kept, held = (
+            own_answers(context, rows, cfg.sample, name) for rows, name in ((kept, "own"), (held, "own_held_out"))
+        )
     if not kept:
         raise DataError(
             f"no {cfg.view} could be made: {_reasons(notes)}. Sample more answers (sample.k) or other data."
@@ -102,22 +128,33 @@ def curate(context: Context, cfg: Curate) -> str:
         notes["kept"] = len(kept) + len(held)
     _look(context, cfg, kept, held, notes)
     (context.folder / "data.json").write_text(json.dumps(notes, indent=2, ensure_ascii=False))
-    what = {"pairs": "pairs", "rankings": "rankings", "edits": "edits"}.get(cfg.view, "rows")
+    what = cfg.view if cfg.view in ("pairs", "rankings", "edits") else "rows"
     return f"{len(kept)} {what} to learn from, {len(held)} held out"
 
 
 def _from_file(context: Context, cfg: Curate) -> tuple[list[Example], list[Example], dict[str, Any]]:
     assert cfg.read is not None
-    found = read(context.recipe.path(cfg.read.path), format=cfg.read.format, split=cfg.read.split, limit=cfg.read.limit)
+    limit = cfg.read.limit if cfg.read.max_words is None else None
+    found = read(context.recipe.path(cfg.read.path), format=cfg.read.format, split=cfg.read.split, limit=limit)
     for line in found.report().splitlines()[1:]:
         context.say("data", line)
+    short = by_length(found.examples, max_prompt=cfg.read.max_words, max_response=cfg.read.max_words)
+    rows = short.examples[: cfg.read.limit]
     share = cfg.held_out if isinstance(cfg.held_out, int) or cfg.held_out < 1 else int(cfg.held_out)
-    train, held = split(found.examples, share, context.seed) if share else (found.examples, [])
+    if not rows:
+        raise DataError(f"every row of {cfg.read.path} has more than {cfg.read.max_words} words. Raise max_words.")
+    train, held = split(rows, share, context.seed) if share else (rows, [])
     bad = [{"row": b.row, "reason": b.reason, "fix": b.fix} for b in found.bad]
     return (
         train,
         held,
-        {"source": cfg.read.path, "format": found.format, "rows": found.rows, "bad": bad, "left_out": []},
+        {
+            "source": cfg.read.path,
+            "format": found.format,
+            "rows": found.rows,
+            "bad": bad,
+            "left_out": [row.reason for row in short.left_out],
+        },
     )
 
 
@@ -139,19 +176,35 @@ def _from_instructions(context: Context, cfg: Curate) -> tuple[list[Example], li
     return train, before, {"source": "verifiable instructions", "bad": [], "left_out": []}
 
 
-def _shaped(examples: Sequence[Example], cfg: Curate, notes: dict[str, Any]) -> list[Example]:
+def _shaped(examples: Sequence[Example], cfg: Curate, notes: dict[str, Any], seed: int) -> list[Example]:
     """The rows an objective can use; what is left out is counted in `notes` with its reason."""
-    if cfg.view in ("negatives", "teacher"):
-        return list(examples)
-    if cfg.view == "pairs":
+    if cfg.view in ("pairs", "votes"):
         kept, left = views.pairs(
             examples, how=cfg.pairs.how, min_gap=cfg.pairs.min_gap, max_per_prompt=cfg.pairs.max_per_prompt
         )
+    elif cfg.view == "negatives":
+        kept, left = negatives.view(examples)
+    elif cfg.view == "renderings":
+        kept, left = renderings.view(examples, cfg.typos, seed)
+    elif cfg.view == "degrees":
+        kept, left = degrees.view(examples)
     else:
         options = {"plain": True} if cfg.view == "judgments" else {}
-        kept, left = views.view(cfg.view, examples, **options)
+        name = {"teacher": "sft", "demonstrations": "sft"}.get(cfg.view, cfg.view)
+        kept, left = views.view(name, examples, **options)
+        if cfg.view == "spans" and cfg.strike_out:
+            kept, more = struck_out(kept)
+            left = [*left, *more]
     notes["left_out"] += [row.reason for row in left]
     return kept
+
+
+def own_answers(context: Context, rows: Sequence[Example], cfg: Sample, name: str) -> list[Example]:
+    """The rows of `negatives.view`, those without the model's own answers with `cfg.k` freshly drawn ones."""
+    lacking = [e.with_responses(()) for e in rows if not any(r.tokens is not None for r in e.responses)]
+    drawn = sample_resumably(context, lacking, cfg, name, "answering the prompts of bad answers") if lacking else []
+    fresh = {e.id: e.responses for e in drawn}
+    return [e.with_responses([*e.responses, *fresh.get(e.id, ())]) for e in rows]
 
 
 def _look(

@@ -38,17 +38,22 @@ def measure(context: Context, cfg: Measure) -> str:
     """Gather the evidence once, read every measure from it, and keep answers to look at."""
     from theodolite.runs.gather import gather
 
+    entries = [e for e in registry.entries("measure") if e.reads == "evidence"]
+    if cfg.measures != "all":
+        entries = [registry.get("measure", name) for name in cfg.measures]
+        if other := next((e for e in entries if e.reads != "evidence"), None):
+            raise UsageError(
+                f"'{other.name}' is computed from records in a file, not from a run: theodolite measure {other.name} --data FILE."
+            )
     evidence = gather(context, cfg)
-    names = registry.names("measure") if cfg.measures == "all" else cfg.measures
     readings: list[Reading] = []
-    for name in names:
-        entry = registry.get("measure", name)
+    for entry in entries:
         lacking = [n for n in entry.needs if not evidence.has(n)]
         if lacking:
             if cfg.measures != "all":
-                raise UsageError(f"the measure '{name}' needs {', '.join(lacking)}, which this run does not have.")
+                raise UsageError(f"the measure '{entry.name}' needs {', '.join(lacking)}, which this run does not have.")
             continue
-        rng = np.random.default_rng([context.seed, len(name), *name.encode()])
+        rng = np.random.default_rng([context.seed, len(entry.name), *entry.name.encode()])
         readings += entry.function(evidence, rng)
     if not readings:
         raise UsageError(

@@ -1,0 +1,106 @@
+"""A Subject scores, answers and reads states as the plain model does, and asks nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from theodolite.models import load_model
+from theodolite.surveys.subject import Subject
+from tiny import tiny_folder
+
+PROMPTS = ["Say red.", "Which is it, left or right?", "Say red."]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_folder(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def subject(folder: Path) -> Subject:
+    return Subject(load_model(str(folder)))
+
+
+def plain_logp(subject: Subject, prompt: tuple[int, ...], response: tuple[int, ...]) -> float:
+    ids = torch.tensor([prompt + response])
+    with torch.inference_mode():
+        logp = subject.model(ids).logits.log_softmax(-1)[0]
+    return float(sum(logp[len(prompt) + i - 1, t] for i, t in enumerate(response)))
+
+
+def test_options_equal_plain_logits(subject: Subject) -> None:
+    options = [["red", "blue sky"], ["left", "right"], ["red", "blue sky"]]
+    found = subject.options(PROMPTS, options)
+    for prompt, row, got in zip(PROMPTS, options, found, strict=True):
+        for text, logp, tokens in zip(row, got.logp, got.tokens, strict=True):
+            ids = subject._option(prompt, text)
+            assert tokens == len(ids)
+            assert logp == pytest.approx(plain_logp(subject, subject._prompt(prompt), ids), abs=1e-4)
+        assert got.probability.sum() == pytest.approx(1)
+
+
+def test_nothing_is_asked_twice(subject: Subject) -> None:
+    subject.options(PROMPTS, [["a", "b"]] * 3)
+    assert subject.passes["options"] == 2
+    assert subject.passes["reused"] == 1
+    subject.options(PROMPTS, [["a", "b"]] * 3)
+    assert subject.passes["options"] == 2
+    assert subject.passes["reused"] == 4
+
+
+def test_choices_add_both_spellings(subject: Subject) -> None:
+    got = subject.choices(["Pick one."], [["A", "B"]])[0]
+    both = subject.options(["Pick one."], [["A", " A", "B", " B"]])[0]
+    assert got.logp == pytest.approx(np.logaddexp(both.logp[::2], both.logp[1::2]))
+
+
+def test_answers_are_greedy_and_kept(folder: Path, tmp_path: Path) -> None:
+    first = Subject(load_model(str(folder)), folder=tmp_path)
+    answers = first.answers(PROMPTS, max_new_tokens=6)
+    assert answers[0] == answers[2]
+    assert all(len(a) == 1 for a in answers)
+    (log,) = tmp_path.glob("asked-*.jsonl")
+    log.write_text(log.read_text() + '["half a li')  # a killed run's last line
+    again = Subject(load_model(str(folder)), folder=tmp_path)
+    assert again.answers(PROMPTS, max_new_tokens=6) == answers
+    assert again.passes["answers"] == 0
+
+
+def test_states_do_not_depend_on_their_neighbours(subject: Subject) -> None:
+    together = subject.states(PROMPTS)
+    alone = Subject(subject.loaded).states(PROMPTS[1:2])
+    assert together.shape == (3, 3, 32)
+    np.testing.assert_allclose(together[1], alone[0], atol=1e-5)
+    assert not np.allclose(subject.states(PROMPTS, pool="last"), together)
+
+
+def test_surprisal_is_the_sum_over_a_words_tokens(subject: Subject) -> None:
+    words = ["the", "river", "ran,", "slowly."]
+    (bits,) = subject.surprisals([words])
+    ids = tuple(subject.tokenizer(" ".join(words), add_special_tokens=False)["input_ids"])
+    total = -plain_logp(subject, (subject._start(),), ids) / np.log(2)
+    assert bits.shape == (4,)
+    assert bits.sum() == pytest.approx(total, abs=1e-3)
+    assert (bits > 0).all()
+
+
+def test_long_texts_are_read_in_windows(tmp_path: Path) -> None:
+    short = Subject(load_model(str(tiny_folder(tmp_path, context=64))))
+    words = [f"w{i}" for i in range(60)]
+    (bits,) = short.surprisals([words])
+    assert bits.shape == (60,)
+    assert np.isfinite(bits).all()
+    assert (bits > 0).all()
+
+
+def test_a_model_without_a_template_is_asked_plainly(tmp_path: Path) -> None:
+    plain = Subject(load_model(str(tiny_folder(tmp_path, template=None))))
+    assert not plain.chat
+    assert "plain" in plain.protocol["rendering"]
+    text = plain.tokenizer.decode(plain._prompt("Who?"))
+    assert text.endswith("Question: Who?\nAnswer:")
+    assert plain.tokenizer.decode(plain._option("Who?", "me")) == " me"
