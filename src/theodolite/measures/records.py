@@ -126,10 +126,17 @@ class Records(Mapping[str, Any]):
 
 
 def _blank(value: Any) -> bool:
+    """None, NaN or an empty text. 'none' and 'na' are words: a model may have answered so."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
-    return isinstance(value, str) and value.strip().lower() in ("", "nan", "na", "none", "null")
+    return isinstance(value, str) and not value.strip()
 
 
 def _numbers(values: Sequence[Any] | NDArray[np.object_]) -> Floats:
-    return np.array([math.nan if _blank(v) else float(v) for v in values], dtype=np.float64)
+    """Blanks, and where numbers are wanted also 'nan', 'na', 'none' and 'null', become NaN."""
+
+    def number(value: Any) -> float:
+        absent = _blank(value) or (isinstance(value, str) and value.strip().lower() in ("nan", "na", "none", "null"))
+        return math.nan if absent else float(value)
+
+    return np.array([number(v) for v in values], dtype=np.float64)
