@@ -23,7 +23,7 @@ from theodolite.types import Reading
     needs=("samples", "checks"),
     unit="share",
     not_measured="the cost of drawing n answers for every question",
-    taxonomy=("limit",),
+    taxonomy=("goal:human-instructions", "bidirectional:inference-stage"),
 )
 def best_of_n(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Pass rate when the best of n of the before-model's K answers is given, for n = 1, 2, 4, ..., K.

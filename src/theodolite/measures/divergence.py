@@ -23,7 +23,7 @@ from theodolite.types import Reading, Response
     needs=("logps",),
     unit="nats",
     not_measured="distance on prompts or answers that the policy does not produce",
-    taxonomy=("cost of alignment",),
+    taxonomy=("bidirectional:model-learning", "bidirectional:automatic-evaluation"),
 )
 def kl(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """KL(policy || reference) in nats, per response and per token, from responses sampled from the policy.
@@ -82,7 +82,7 @@ def ratio_interval(
     needs=("samples",),
     unit="tokens",
     not_measured="whether the length suits the question",
-    taxonomy=("cost of alignment",),
+    taxonomy=("bidirectional:model-learning", "bidirectional:automatic-evaluation"),
 )
 def length(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Tokens a response, end-of-turn token included; words where a response carries no tokens."""
@@ -103,7 +103,7 @@ def length(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     needs=("samples",),
     unit="share",
     not_measured="answers that end early for another reason",
-    taxonomy=("protocol",),
+    taxonomy=("bidirectional:automatic-evaluation",),
 )
 def truncated(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Share of responses that reached max_new_tokens without ending their turn."""

@@ -40,7 +40,7 @@ def _all(key: str) -> Any:
     needs=("samples", "checks"),
     unit="share",
     not_measured="whether the answer is right, useful or well written",
-    taxonomy=("instruction following",),
+    taxonomy=("goal:human-instructions", "bidirectional:automatic-evaluation"),
 )
 def pass_rate(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Share of responses that meet all constraints, strictly (IFEval's prompt-level strict accuracy).
@@ -63,7 +63,7 @@ def pass_rate(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     needs=("samples", "checks"),
     unit="share",
     not_measured="whether the answer is right, useful or well written",
-    taxonomy=("instruction following",),
+    taxonomy=("goal:human-instructions", "bidirectional:automatic-evaluation"),
 )
 def pass_rate_loose(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """As `pass_rate`, each constraint accepted if any of IFEval's eight variants of the text meets it."""
@@ -80,7 +80,7 @@ def pass_rate_loose(evidence: Evidence, rng: np.random.Generator) -> list[Readin
     needs=("samples", "checks"),
     unit="share",
     not_measured="whether the answer is right, useful or well written",
-    taxonomy=("instruction following",),
+    taxonomy=("goal:human-instructions", "bidirectional:automatic-evaluation"),
 )
 def constraint_rate(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Mean share of a response's constraints that it meets (IFEval's instruction level, averaged by prompt)."""

@@ -25,7 +25,7 @@ from theodolite.types import Reading
     needs=("pairs",),
     unit="share",
     not_measured="whether the model would say the chosen answer; both may have become less likely",
-    taxonomy=("preference",),
+    taxonomy=("goal:human-feedback", "bidirectional:model-learning"),
 )
 def reward_accuracy(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Share of pairs with log pi/ref (chosen) > log pi/ref (rejected); ties count half.
@@ -67,7 +67,7 @@ def reward_accuracy(evidence: Evidence, rng: np.random.Generator) -> list[Readin
     needs=("pairs",),
     unit="share",
     not_measured="the implicit reward, which divides the reference out",
-    taxonomy=("preference",),
+    taxonomy=("goal:human-feedback", "bidirectional:model-learning"),
 )
 def likelihood_accuracy(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Share of pairs with a higher mean log-prob a token for the chosen answer; ties count half."""
@@ -96,7 +96,7 @@ def likelihood_accuracy(evidence: Evidence, rng: np.random.Generator) -> list[Re
     needs=("pairs",),
     unit="nats",
     not_measured="where the probability went",
-    taxonomy=("cost of alignment",),
+    taxonomy=("goal:human-feedback", "bidirectional:model-learning"),
 )
 def chosen_logratio(evidence: Evidence, rng: np.random.Generator) -> list[Reading]:
     """Mean of log pi(chosen) - log ref(chosen) over held-out pairs; below 0 means they became less likely."""

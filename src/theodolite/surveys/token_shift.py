@@ -36,7 +36,6 @@ class TokenShift(Protocol):
     measures=("token_shift",),
     data="just-eval-instruct, 1,000 instructions",
     not_measured="whether the change made the answer better",
-    taxonomy=("trust:interventional-effect",),
 )
 def token_shift(subject: Subject, cfg: TokenShift, rng: np.random.Generator) -> list[Reading]:
     """The model's greedy answers, then the rank of each of their tokens under the base model behind the same text.

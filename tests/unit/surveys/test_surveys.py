@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from theodolite import registry
-from theodolite.errors import DataError
+from theodolite.errors import DataError, UsageError
 from theodolite.models import load_model
 from theodolite.surveys.measure import measure
 from theodolite.surveys.subject import Subject
@@ -83,3 +83,16 @@ def test_the_same_items_for_every_model() -> None:
     assert pick(range(100), 10) == pick(range(100), 10)
     assert pick(range(5), 10) == list(range(5))
     assert np.all(np.diff(pick(range(100), 10)) > 0)
+
+
+def test_refusals_may_be_classified_by_a_model(subject: Subject, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEODOLITE_SHARED", str(shared.parent))
+    words, model = (
+        {r.name: r for r in measure("xstest", model=subject, limit=12, max_new_tokens=4, classifier=c)}
+        for c in ("words", "model")
+    )
+    assert words.keys() == model.keys()
+    by_model = model["over_refusal"]
+    assert by_model.n + by_model.missing > 0
+    with pytest.raises(UsageError, match="classifier=model"):
+        measure("xstest", model=subject, limit=4, judge="smollm2-135m-instruct")
