@@ -95,6 +95,9 @@ def test_several_comparisons_in_a_sentence() -> None:
     assert report.contents(compare(flat))["claim"] == "No detectable change in any of 3 comparisons"
     tiny = [side(n, [1.0, 0.0]) for n in "abc"]
     assert report.contents(compare(tiny))["claim"] == "Too few items to tell the sides apart in any of 3 comparisons"
+    three = [side(n, [v] * 20) for n, v in (("a", 0.0), ("b", 1.0), ("c", 1.0), ("d", 0.0))]
+    said = report.contents(compare(three, baseline="a"))["claim"]
+    assert said == "Against a on acc, b and c are better; 1 of 3 show no detectable change"
     two = [
         Results(n, {m: Column.of(m, map(str, range(30)), [v] * 30) for m, v in vs.items()})
         for n, vs in (("a", {"acc": 0, "loss": 0, "f": 1}), ("b", {"acc": 1, "loss": 1, "f": 1}))

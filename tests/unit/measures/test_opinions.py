@@ -1,0 +1,102 @@
+"""Similarity of opinions: SciPy's Jensen-Shannon distance, ragged lists, and real survey answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+
+from measure_case import Case
+from theodolite.errors import DataError
+from theodolite.measures.call import evaluate
+from theodolite.measures.opinions import jensen_shannon_distance
+from theodolite.measures.records import Records
+
+
+def ragged(rows: list) -> np.ndarray:
+    column = np.empty(len(rows), dtype=object)
+    column[:] = rows
+    return column
+
+
+def table(model: list, human: list, country: list, **more: list) -> Records:
+    return Records({"model": ragged(model), "human": ragged(human), "country": country, **more})
+
+
+HUMAN = [[0.7, 0.2, 0.1], [0.2, 0.8], [0.6, 0.3, 0.1], [0.5, 0.5]]
+GOOD = table(
+    [[0.6, 0.3, 0.1], [0.3, 0.7], [0.6, 0.3, 0.1], [0.3, 0.7]], HUMAN, ["A", "A", "B", "B"], question=[1, 2, 1, 2]
+)
+BAD = table(
+    [[0.0, 0.1, 0.9], [1.0, 0.0], [0.0, 0.1, 0.9], [1.0, 0.0]], HUMAN, ["A", "A", "B", "B"], question=[1, 2, 1, 2]
+)
+GAPS = table([[0.5, 0.5], None, [0.1, 0.9]], [[0.5, 0.5], [1.0, 0.0], [math.nan, 1.0]], ["A", "A", "B"])
+CASES = {"opinion_similarity": Case(good=GOOD, bad=BAD, undefined=table([None], [[1.0]], ["A"]), missing=(GAPS, 2))}
+
+
+def test_by_hand() -> None:
+    # equal rows: 1; without a common option: 0. A has both, B the first alone: ((1 + 0)/2 + 1)/2
+    data = table([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]], [[2.0, 0.0], [0.0, 1.0], [0.5, 0.5]], ["A", "A", "B"])
+    got = evaluate("opinion_similarity", data)
+    assert got.value == pytest.approx(0.75)
+    assert [r["country"] for r in got.parts["by_country"]] == ["B", "A"]
+    assert got.parts["spread"] == pytest.approx(0.5)
+    natural = evaluate("opinion_similarity", table([[1.0, 0.0]], [[0.0, 1.0]], ["A"]), base="e")
+    assert natural.value == pytest.approx(1 - math.sqrt(math.log(2)))
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 6), min_size=4, max_size=4), min_size=2, max_size=2), st.sampled_from(["2", "e"])
+)
+def test_distance_agrees_with_scipy(rows: list[list[int]], base: str) -> None:
+    p, q = (np.array(r, float) for r in rows)
+    got = jensen_shannon_distance(p[None], q[None], base)[0]  # type: ignore[arg-type]
+    if p.sum() == 0 or q.sum() == 0:
+        assert math.isnan(got)
+    else:
+        assert got == pytest.approx(jensenshannon(p, q, base=2 if base == "2" else math.e), abs=1e-7)
+
+
+def test_letters() -> None:
+    with pytest.raises(DataError, match="row 2: the model has 3 options, people have 2"):
+        evaluate("opinion_similarity", table([[1.0, 0.0], [0.2, 0.3, 0.5]], [[0.5, 0.5], [0.5, 0.5]], ["A", "A"]))
+    with pytest.raises(DataError, match="row 1, must be a list of probabilities"):
+        evaluate("opinion_similarity", table(["half"], [[0.5, 0.5]], ["A"]))
+    with pytest.raises(DataError, match="must be a list of probabilities"):
+        evaluate("opinion_similarity", table([[-0.5, 1.5]], [[0.5, 0.5]], ["A"]))
+
+
+def test_interval_resamples_questions_not_rows() -> None:
+    # two countries that answer alike on every question: rows doubled, information not
+    generator = np.random.default_rng(0)
+    human = generator.dirichlet(np.ones(4), 30)
+    model = generator.dirichlet(np.ones(4), 30)
+    one = table(list(model), list(human), ["A"] * 30, question=list(range(30)))
+    two = table([*model, *model], [*human, *human], ["A"] * 30 + ["B"] * 30, question=[*range(30), *range(30)])
+    a, b = (evaluate("opinion_similarity", d, resamples=4000) for d in (one, two))
+    assert a.value == pytest.approx(b.value)
+    assert b.high - b.low == pytest.approx(a.high - a.low, rel=0.08)
+
+
+def test_on_real_answers(shared: Path) -> None:
+    rows = json.loads((shared / "values" / "globalopinionqa_country_2000.json").read_text(encoding="utf-8"))
+    rows = [r for r in rows if sum(r["distribution"]) > 0]
+    human = [r["distribution"] for r in rows]
+    model = [[1 / len(h)] * len(h) for h in human]
+    got = evaluate(
+        "opinion_similarity", table(model, human, [r["country"] for r in rows], question=[r["question"] for r in rows])
+    )
+    by: dict[str, list[float]] = {}
+    for r, m in zip(rows, model):
+        by.setdefault(r["country"], []).append(1 - jensenshannon(m, r["distribution"], base=2))
+    assert got.value == pytest.approx(np.mean([np.mean(v) for v in by.values()]))
+    assert {r["country"]: r["value"] for r in got.parts["by_country"]} == pytest.approx(
+        {c: np.mean(v) for c, v in by.items()}
+    )
+    assert got.low < got.value < got.high
