@@ -97,3 +97,14 @@ def test_sign_flip_is_exact_when_small() -> None:
 def test_units_needed() -> None:
     # ((1.96 + 0.8416) * 0.5 / 0.1)^2 = 196.2
     assert stats.units_needed(0.1, 0.5) == 197
+
+
+def test_many_units_take_the_normal_limit_of_the_same_bootstrap() -> None:
+    x = np.random.default_rng(0).exponential(size=12_000)
+    limit = stats.bootstrap_mean(x, np.random.default_rng(1))
+    drawn = stats.bootstrap_mean(x, np.random.default_rng(1), resamples=1600)  # 1.92e7 draws
+    assert limit.method == "bootstrap, normal limit"
+    assert drawn.method == "bootstrap"
+    width = drawn.high - drawn.low
+    assert abs(limit.low - drawn.low) < 0.1 * width
+    assert abs(limit.high - drawn.high) < 0.1 * width

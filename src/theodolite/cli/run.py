@@ -64,8 +64,13 @@ def _print_result(folder: Path, readings: list[dict[str, Any]], report: Path | N
     from rich.console import Console
     from rich.table import Column, Table
 
+    from theodolite.runs.folder import read_json
+
     console = Console(highlight=False)
-    if readings:
+    surveyed = read_json(folder / "survey.json", None)
+    if surveyed is not None:
+        _print_survey(console, surveyed)
+    elif readings:
         name = Column("reading", no_wrap=True, min_width=max(len(r["name"]) for r in readings))
         table = Table(
             name,
@@ -86,6 +91,21 @@ def _print_result(folder: Path, readings: list[dict[str, Any]], report: Path | N
         console.print(f"\n{page.headline(folder)}", style="bold", soft_wrap=True)
         console.print(f"\nreport: {report}", soft_wrap=True)
     console.print(f"run:    {folder}   ({seconds:.0f} s)", soft_wrap=True)
+
+
+def _print_survey(console: Any, found: dict[str, Any]) -> None:
+    """One row a reading, one column a model; the intervals and all else are on the page."""
+    from rich.table import Column, Table
+
+    models = found["models"]
+    names = list(dict.fromkeys(r["name"] for r in found["readings"]))
+    by = {(r["provenance"]["model"], r["name"]): r for r in found["readings"]}
+    first = Column("reading", no_wrap=True, min_width=max(map(len, names), default=0))
+    table = Table(first, *[Path(m).name for m in models], box=None, padding=(0, 2), header_style="dim")
+    for name in names:
+        rows = [by.get((m, name)) for m in models]
+        table.add_row(name, *["—" if r is None else _value(r["value"], r["unit"]) for r in rows])
+    console.print(table)
 
 
 def _value(value: float | None, unit: str) -> str:

@@ -99,8 +99,11 @@ class Records(Mapping[str, Any]):
 
     def array(self, name: str, ndim: int | None = None) -> Floats:
         """A float64 array of any shape (a column of equally long lists becomes a matrix)."""
+        given = self[name]
+        if isinstance(given, np.ndarray) and given.dtype == object:
+            given = given.tolist()
         try:
-            found = np.array(self[name].tolist() if hasattr(self[name], "tolist") else self[name], dtype=np.float64)
+            found = np.array(given, dtype=np.float64)
         except (TypeError, ValueError):
             raise DataError(f"'{name}' must hold numbers in rows of equal length.") from None
         if ndim is not None and found.ndim != ndim:

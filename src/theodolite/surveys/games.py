@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,14 @@ def games(subject: Subject, cfg: Games, rng: np.random.Generator) -> list[Readin
     drawn = np.random.default_rng(20260101)
     made = [
         evaluate("dictator_rationality", _dictator(subject, cfg, drawn), seed=subject.seed, level=cfg.level),
-        evaluate("rps_payoff", _matches(subject, cfg, drawn), seed=subject.seed, level=cfg.level),
+        _with_chance(evaluate("rps_payoff", _matches(subject, cfg, drawn), seed=subject.seed, level=cfg.level), 1.0),
         evaluate("ring_rationality", _rings(subject, cfg, drawn), seed=subject.seed, level=cfg.level),
     ]
     return made
+
+
+def _with_chance(reading: Reading, chance: float) -> Reading:
+    return replace(reading, parts={**reading.parts, "chance": chance})
 
 
 def _dictator(subject: Subject, cfg: Games, rng: np.random.Generator) -> dict[str, list[Any]]:

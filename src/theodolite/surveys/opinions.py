@@ -41,8 +41,9 @@ class Opinions(Protocol):
 def opinions(subject: Subject, cfg: Opinions, rng: np.random.Generator) -> list[Reading]:
     """Next-token law over option letters, averaged over the printed and the reversed order of options.
 
-    opinions.agreement: expected share of respondents who gave the model's likeliest answer, over questions and
-    countries (KorNAT's SVA). opinions.similarity: 1 - Jensen-Shannon distance to each country's distribution.
+    social_value_agreement: expected share of respondents who gave the model's likeliest answer (KorNAT's SVA), countries
+    pooled with equal weight, one unit a question. opinion_similarity: 1 - Jensen-Shannon distance to each country's
+    distribution; its interval resamples question-country rows as if they were independent, so it is too narrow.
     """
     asked: dict[str, list[str]] = {}
     rows = []
@@ -57,10 +58,11 @@ def opinions(subject: Subject, cfg: Opinions, rng: np.random.Generator) -> list[
     questions = [q for q in asked if q in chosen]
     law = dict(zip(questions, _law(subject, questions, [asked[q] for q in questions]), strict=True))
     rows = [r for r in rows if r[0] in chosen]
-    width = max(len(r[2]) for r in rows)
+    pooled = {q: np.mean([r[2] for r in rows if r[0] == q], axis=0) for q in questions}
+    width = max(len(asked[q]) for q in questions)
     columns = {
-        "distribution": [r[2] + [0.0] * (width - len(r[2])) for r in rows],
-        "answer": [int(law[r[0]].argmax()) for r in rows],
+        "distribution": [[*pooled[q], *[0.0] * (width - len(pooled[q]))] for q in questions],
+        "answer": [int(law[q].argmax()) for q in questions],
     }
     ragged = {
         "model": [law[r[0]].tolist() for r in rows],
@@ -69,8 +71,9 @@ def opinions(subject: Subject, cfg: Opinions, rng: np.random.Generator) -> list[
     }
     agreement = evaluate("social_value_agreement", columns, seed=subject.seed, level=cfg.level)
     similarity = evaluate("opinion_similarity", ragged, seed=subject.seed, level=cfg.level)
-    items = {f"{r[1]}: {r[0]}": float(r[2][int(law[r[0]].argmax())]) for r in rows}
-    return [with_items(agreement, items), similarity]
+    guess = float(np.mean([1 / len(asked[q]) for q in questions]))
+    items = {q: float(pooled[q][law[q].argmax()]) for q in questions}
+    return [with_items(agreement, items, chance=guess), similarity]
 
 
 def _law(subject: Subject, questions: list[str], options: list[list[str]]) -> list[np.ndarray]:

@@ -18,6 +18,8 @@ class Separation(Protocol):
     """most items, the same ones for every model"""
     layer: int | None = None
     """hidden layer to read (0 is the embedding); default the mean over all layers but the embedding"""
+    indices: tuple[str, str] = ("dbs", "silhouette")
+    """the two indices of the composite; the Dunn index ('di') of the paper's variants has no interval"""
 
 
 @register(
@@ -37,4 +39,5 @@ def separation(subject: Subject, cfg: Separation, rng: np.random.Generator) -> l
     states = subject.states([r["prompt"] for r in rows], what="separation").astype(np.float64)
     chosen = states[:, 1:] if cfg.layer is None else states[:, cfg.layer]
     label = np.array([0.0 if r["type"].startswith("contrast_") else 1.0 for r in rows])
-    return [evaluate("aqi", {"states": chosen, "label": label}, seed=subject.seed, level=cfg.level)]
+    columns = {"states": chosen, "label": label}
+    return [evaluate("aqi", columns, seed=subject.seed, level=cfg.level, indices=cfg.indices)]

@@ -239,7 +239,7 @@ class Subject:
         if self.file is None or not self.file.exists():
             return {}
         found = {}
-        for line in self.file.read_text(encoding="utf-8").splitlines():
+        for line in self.file.read_text(encoding="utf-8").split("\n"):  # not splitlines: an answer may hold U+2028
             try:
                 key, value = json.loads(line)
             except ValueError:  # the last line of a killed run

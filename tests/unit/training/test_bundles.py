@@ -41,6 +41,14 @@ def test_a_thumb_for_kto_gets_the_next_row_s_answer_under_its_own_prompt() -> No
     assert made[0][0].labels == (1, -1)
 
 
+def test_two_thumbs_under_one_prompt_are_two_examples() -> None:
+    row = Example.of("q", Response("a", label=True), Response("b", 0.5), Response("c", label=False), id="x")
+    made = prepare([row], "labels", TOKENIZER, max_length=1000).bundles
+    assert [[text(r) for r in b[0].responses] for b in made] == [["a<|im_end|>"], ["c<|im_end|>"]]
+    assert [b[0].labels for b in made] == [(1,), (0,)]
+    assert [b[0].id for b in made] == ["x/0", "x/1"]
+
+
 def test_cca_scores_the_same_answer_under_another_prompt() -> None:
     right, wrong = bundle("sft", Example.of("q0", "a0"), Example.of("q1", "a1"), roles=("other", "mismatched"))
     assert "q1" in text(wrong.prompt)
@@ -88,7 +96,6 @@ def test_negatives_are_one_bad_answer_and_the_model_s_own() -> None:
         ("rankings", Example.of("q", Response("a", 1.0), Response("b", 1.0)), "example"),
         ("labels", Example.of("q", "a"), "example"),
         ("spans", Example.of("q", "a", "b"), "verdicts"),
-        ("teacher", Example.of("q", "a"), "score"),
     ],
 )
 def test_what_the_data_cannot_give_is_refused(kind: str, row: Example, part: str) -> None:
