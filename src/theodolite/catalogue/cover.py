@@ -129,7 +129,7 @@ def tagged() -> dict[str, tuple[str, ...]]:
 def owner(name: str, known: Iterable[str]) -> str | None:
     """The method that a reading's name begins with: the longest that fits, part by part."""
     names = set(known)
-    parts = name.split(".")
+    parts = name.split(" · ")[0].split(".")  # a survey of several models names the model behind a dot
     return next((m for end in range(len(parts), 0, -1) if (m := ".".join(parts[:end])) in names), None)
 
 

@@ -219,11 +219,15 @@ def _print(found: Mapping[str, Any]) -> None:
         if rows:
             console.print(f"\n{title}")
             for name, r in rows.items():
-                p = "" if r["p_value"] is None else f"  p = {r['p_value']:.3f}"
+                p = "" if r["p_value"] is None else f"  p {_p(r['p_value'])}"
                 console.print(f"  {name}: {_cell(r)}  n = {r['n']}{p}")
     among = found["judges_among_themselves"]
     if among and among["value"] is not None:
         console.print(f"\njudges among themselves: alpha {_cell(among)}")
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _cell(r: Mapping[str, Any] | None, bare: bool = False) -> str:

@@ -18,7 +18,7 @@ import inspect
 import logging
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,8 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from theodolite.engine.attention import Unsupported, packed_rows, traced
-from theodolite.engine.head import Head, check_extras, score
+from theodolite.engine.head import Divergence, Head, check_extras, score
+from theodolite.engine.others import Other, Seen, asked
 from theodolite.engine.packing import Packed, check, computed_tokens, pack_row, packs, pad_rows, padded_tokens
+from theodolite.engine.positions import check_positions, position_ids
 from theodolite.engine.reference import evaluating
 from theodolite.errors import ModelError, UsageError
 from theodolite.types import Group, Role, TokenLogps
@@ -48,6 +50,7 @@ def token_logps(
     extras: Sequence[str] = (),
     path: Path = "auto",
     budget: int | None = None,
+    others: Mapping[str, Other] | None = None,
 ) -> TokenLogps:
     """Per-token log-probs of every response of `groups` under `model`.
 
@@ -56,25 +59,34 @@ def token_logps(
     torch's grad mode is on and parameters require it. Scores, labels, roles and weights come from the groups, with NaN,
     -1, OTHER and ones where they say nothing. `reference` is None.
 
-    extras: 'entropy' and 'log1mp' (R, T) with gradient; 'top5' (R, T, 5) and 'top5_ids' without.
+    extras: 'entropy' and 'log1mp' (R, T) with gradient; 'top5' (R, T, 5) and 'top5_ids' without; 'state' (R, T, D),
+    the last hidden state that predicts the token, with gradient; 'NAME_kl', 'NAME_kl_reverse' and 'NAME_js' (R, T),
+    the divergence from `others[NAME]`, with gradient (see `others`).
     path: 'auto' shares prompts where the model allows it; 'packed' insists (ModelError otherwise); 'padded' never does.
     budget: tokens a forward pass. With gradient all passes are kept until backward, so a trainer that wants less
     memory calls this once a pack. The result does not depend on it.
     """
-    check_extras(extras)
+    others = others or {}
+    compared = asked(extras, others)
+    own = [e for e in extras if e not in compared]
+    check_extras([e for e in own if e != "state"])
     base = inner(model)
     check(groups, _context(base))
     if path not in ("auto", "packed", "padded"):
         raise UsageError(f"path must be 'auto', 'packed' or 'padded', got '{path}'.")
     route = _route(model, path)
+    check_positions(base, route.keys, groups, _context(base))
     first_row = _offsets([len(g) for g in groups])
     device = base.get_input_embeddings().weight.device
     rows, columns, found = [], [], []
     cost = computed_tokens if route.packed else padded_tokens
     for numbers in packs(groups, BUDGET if budget is None else budget, cost):
         lay = pack_row if route.packed else pad_rows
-        pack = lay([groups[i] for i in numbers], [first_row[i] for i in numbers], device)
-        found.append(_run(model, pack, route, extras))
+        part = [groups[i] for i in numbers]
+        pack = lay(part, [first_row[i] for i in numbers], device)
+        seen = {n: _seen(others[n], numbers, groups, first_row, pack) for n, _ in compared.values()}
+        beside = {extra: (seen[n], kind) for extra, (n, kind) in compared.items()}
+        found.append(_run(model, pack, route, own, position_ids(part, pack), beside))
         rows.append(pack.scored.row)
         columns.append(pack.scored.column)
     return _collect(groups, torch.cat(rows), torch.cat(columns), found)
@@ -139,31 +151,102 @@ def _offsets(sizes: list[int]) -> list[int]:
     return out
 
 
-def _run(model: nn.Module, pack: Packed, route: Route, extras: Sequence[str]) -> Values:
+def _run(
+    model: nn.Module,
+    pack: Packed,
+    route: Route,
+    extras: Sequence[str],
+    places: Tensor | None = None,
+    beside: Mapping[str, tuple[Seen | None, Divergence]] | None = None,
+) -> Values:
     """One forward pass: name -> (S, ...) for the pack's scored tokens."""
+    plain = [e for e in extras if e != "state"]
 
     def score_here(hidden: Tensor, head: Head) -> Values:
-        return score(hidden, head, pack.scored.target.to(hidden.device), extras)
+        values = score(hidden, head, pack.scored.target.to(hidden.device), plain)
+        for name, (seen, kind) in (beside or {}).items():
+            values[name] = torch.zeros_like(values["logp"]) if seen is None else seen.apart(hidden, head, kind)
+        if "state" in extras:
+            if not route.head:
+                raise ModelError(f"{type(inner(model)).__name__} keeps its last hidden states to itself: {route.why}.")
+            values["state"] = hidden
+        return values
 
+    return _pass(model, pack, route, score_here, places)
+
+
+def _pass(
+    model: nn.Module, pack: Packed, route: Route, use: Callable[[Tensor, Head], Values], places: Tensor | None = None
+) -> Values:
+    """Call the model on a pack and hand the states of its scored tokens, with the output layer, to `use`."""
     with contextlib.ExitStack() as scope:
         if pack.layout is not None:
             scope.enter_context(packed_rows(model, pack.layout, route.lean))
         kwargs: dict[str, Any] = {"input_ids": pack.tokens}
         if pack.layout is not None:
             kwargs["position_ids"] = pack.layout.position[None]
+        if places is not None:
+            kwargs["position_ids"] = places
+            if pack.layout is None:  # without a mask transformers takes a gap in the positions for a new text
+                kwargs["attention_mask"] = torch.ones_like(pack.tokens)
         if "use_cache" in route.keys:
             kwargs["use_cache"] = False
         if not route.head:
-            return _from_logits(model(**kwargs).logits, pack, extras)
-        catch = scope.enter_context(_caught(inner(model), pack, score_here))
+            logits = model(**kwargs).logits[:, -pack.tokens.shape[1] :].flatten(0, 1)
+            return use(logits[pack.scored.source.to(logits.device)], Head(nn.Identity()))
+        catch = scope.enter_context(_caught(inner(model), pack, use))
         model(**kwargs)
         return catch[0]
 
 
-def _from_logits(logits: Tensor, pack: Packed, extras: Sequence[str]) -> Values:
-    width = pack.tokens.shape[1]
-    z = logits[:, -width:].flatten(0, 1)[pack.scored.source.to(logits.device)]
-    return score(z, Head(nn.Identity()), pack.scored.target.to(z.device), extras)
+def _seen(
+    other: Other, numbers: Sequence[int], groups: Sequence[Group], first_row: Sequence[int], pack: Packed
+) -> Seen | None:
+    """What `other` makes of the scored tokens of a pack, or None where none of its groups is to be compared."""
+    found = [(i, other.counterpart(i, groups[i])) for i in numbers]
+    theirs = [(i, g) for i, g in found if g is not None]
+    rows = [first_row[i] + k for i, g in theirs for k in range(len(g))]
+    at = torch.isin(pack.scored.row, torch.tensor(rows, dtype=torch.long, device=pack.scored.row.device))
+    if not bool(at.any()):
+        return None
+    states, head = _states(other, [g for _, g in theirs])
+    return Seen(at.nonzero().squeeze(1).to(states.device), states, head)
+
+
+def _states(other: Other, groups: Sequence[Group]) -> tuple[Tensor, Head]:
+    """(S, D) states at the scored tokens, in the order of groups, responses and tokens, and the layer above them."""
+    mode, model = other.mode or _quiet, other.model
+    with mode(model):
+        base = inner(model)
+        check(groups, _context(base))
+        route = _route(model, "auto")
+        check_positions(base, route.keys, groups, _context(base))
+        lay = pack_row if route.packed else pad_rows
+        device = base.get_input_embeddings().weight.device
+        pack = lay(groups, _offsets([len(g) for g in groups]), device)
+        kept: list[tuple[Tensor, Head]] = []
+
+        def keep(hidden: Tensor, head: Head) -> Values:
+            kept.append((hidden.detach(), head))
+            return {"logp": hidden[:, 0]}
+
+        _pass(model, pack, route, keep, position_ids(groups, pack))
+    states, head = kept[0]
+    if not head.linear and route.head:  # an adapter on the output layer must answer in the other's mode later, too
+        layer = head.module
+
+        def in_mode(hidden: Tensor) -> Tensor:
+            with mode(model):
+                return layer(hidden)
+
+        head = replace(head, module=in_mode)
+    return states, head
+
+
+@contextlib.contextmanager
+def _quiet(model: nn.Module) -> Iterator[None]:
+    with evaluating(model), torch.no_grad():
+        yield
 
 
 @contextlib.contextmanager

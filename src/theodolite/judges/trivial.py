@@ -65,7 +65,7 @@ class RandomWins:
     def _one(self, item: Comparison) -> Verdict:
         text = "\0".join([str(self.cfg.seed), item.id, *(m.content for m in item.prompt), item.a, item.b])
         heads = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()[0] & 1
-        return Verdict("A" if heads else "B", probability=0.5)
+        return Verdict("A" if heads else "B")
 
 
 @register(

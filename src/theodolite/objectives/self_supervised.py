@@ -66,6 +66,10 @@ def spo(p: TokenLogps, cfg: Spo) -> Loss:
     return Loss(-logsigmoid(cfg.beta * h) + cfg.degree_weight * group_mean(ce, rows, p), metrics=metrics)
 
 
+UNDECIDED = 1e-4
+"""how far a probability must be from 1/2 to prefer an answer at all; rounding makes less than that of a tie"""
+
+
 class Scir(Config):
     beta: Positive = 0.1
     """How strongly the policy is held to the reference; scale of the implicit reward."""
@@ -104,7 +108,8 @@ def scir(p: TokenLogps, cfg: Scir) -> Loss:
     p: one CHOSEN and one REJECTED row per group (their roles only name the two answers) with reference, and
     Role.JUDGED rows in pairs: the option token of a judge prompt, label 1 when it votes for the CHOSEN row and 0 for
     the REJECTED one, score the number of the order of presentation. Gradient flows into the judge too. Weights 1.
-    A pair is kept when both probabilities lie on the same side of 1/2, each at least `threshold` away from it.
+    A pair is kept when both probabilities lie on the same side of 1/2, each at least `threshold` away from it (and never
+    within 1e-4 of it, where rounding decides).
     Returns per_example (G,), lower is better; consistency_weight log 2 at the start for 'agreement'. Swapping the two
     answers changes nothing. The formula is a proposal of ours: the paper's could not be obtained.
     """
@@ -113,7 +118,8 @@ def scir(p: TokenLogps, cfg: Scir) -> Loss:
     log_p1, log_q1 = logsigmoid(z1), logsigmoid(-z1)
     p1, p2 = log_p1.exp(), log_p2.exp()
     side1, side2 = p1.detach() - 0.5, p2.detach() - 0.5
-    kept = (side1 * side2 > 0) & (side1.abs() >= cfg.threshold) & (side2.abs() >= cfg.threshold)
+    away = max(cfg.threshold, UNDECIDED)
+    kept = (side1 * side2 > 0) & (side1.abs() >= away) & (side2.abs() >= away)
     agreed = -logsigmoid(torch.where(side2 > 0, z1, -z1))
     if cfg.consistency == "agreement":
         apart = -torch.logaddexp(log_p1 + log_p2, log_q1 + log_q2)

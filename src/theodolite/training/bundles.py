@@ -6,6 +6,7 @@ objective scores a response under a second prompt (a judgment, another row's pro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,8 @@ from theodolite.data import views
 from theodolite.data.edits import align
 from theodolite.errors import DataError, UsageError
 from theodolite.models.chat import group_of, response_text
+from theodolite.registry import Entry
+from theodolite.training import degrees, demonstrations, renderings, votes
 from theodolite.types import Example, Group, Message, Response, Role
 
 Bundle = tuple[Group, ...]
@@ -31,11 +34,29 @@ Build = Callable[[Example, Any, int], Bundle]
 
 
 def prepare(
-    examples: Sequence[Example], kind: str, tokenizer: Any, *, max_length: int, roles: Sequence[str] = ()
+    examples: Sequence[Example],
+    kind: str,
+    tokenizer: Any,
+    *,
+    max_length: int,
+    roles: Sequence[str] = (),
+    teachers: Sequence[Any] | None = None,
+    shots: int = demonstrations.SHOTS,
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Prepared:
-    """Bundles for an objective whose data is `kind` and whose rows have `roles`. DataError when none is left."""
+    """Bundles for an objective whose data is `kind` and whose rows have `roles`. DataError when none is left.
+
+    teachers: loaded models (`load_model`) that score the rows of the kinds in TEACHERS_SCORE; None leaves those scores
+        unknown, which is enough to look at the data. shots: demonstrations before a question, for that kind.
+    """
     if kind not in KINDS:
         raise UsageError(f"no trainer feeds data of kind '{kind}' yet; it feeds {', '.join(sorted(KINDS))}.")
+    if kind == "demonstrations":
+        examples = demonstrations.compose(examples, shots)
+    if kind == "labels":
+        examples = [alone for e in examples for alone in _alone(e)]
+    if kind == "teacher" and teachers:
+        examples = _asked(examples, teachers, tell)
     made = Prepared([])
     for number, example in enumerate(examples, 1):
         try:
@@ -45,6 +66,12 @@ def prepare(
     if not made.bundles:
         reasons = "\n".join(made.dropped[:5]) or "there are no rows."
         raise DataError(f"no row can be used for {kind} data:\n{reasons}")
+    if kind == "teacher" and teachers is not None:
+        _leave_unscored(made)
+    if kind == "demonstrations" and teachers is not None:
+        from theodolite.training.teachers import score_parts
+
+        made.bundles = score_parts(made.bundles, teachers, tell)
     if "mismatched" in roles:
         made.bundles = mismatched(made.bundles, under_other_prompt=kind == "sft", max_length=max_length)
     return made
@@ -71,6 +98,15 @@ def _ranking(example: Example, tokenizer: Any, max_length: int) -> Bundle:
     if left:
         raise DataError(f"example '{example.id}': {left[0].reason}.")
     return (group_of(kept[0], tokenizer, max_length=max_length),)
+
+
+def _alone(example: Example) -> list[Example]:
+    """A thumb is an example of its own, so that a loss is a mean over thumbs whatever prompts they share."""
+    if len(example.responses) < 2:
+        return [example]
+    kept, _ = views.labels([example])
+    thumbs = kept[0].responses if kept else example.responses
+    return [replace(example, responses=(r,), id=f"{example.id}/{i}") for i, r in enumerate(thumbs)]
 
 
 def _labels(example: Example, tokenizer: Any, max_length: int) -> Bundle:
@@ -160,11 +196,30 @@ def _negatives(example: Example, tokenizer: Any, max_length: int) -> Bundle:
 
 def _teacher(example: Example, tokenizer: Any, max_length: int) -> Bundle:
     """PoFT: one response whose score is its mean log-prob a token under already aligned models."""
-    if len(example.responses) != 1 or example.responses[0].score is None:
-        raise DataError(
-            f"example '{example.id}' needs one response with a score: its mean log-prob under aligned models."
-        )
+    if len(example.responses) != 1:
+        raise DataError(f"example '{example.id}' has {len(example.responses)} responses, a row to be judged has 1.")
     return (group_of(example, tokenizer, max_length=max_length),)
+
+
+def _asked(examples: Sequence[Example], teachers: Sequence[Any], tell: Any) -> list[Example]:
+    from theodolite.training.teachers import mean_logps
+
+    return mean_logps(examples, teachers, tell)
+
+
+def _leave_unscored(made: Prepared) -> None:
+    """Without a score from the data or a teacher a row of PoFT means nothing."""
+    every, made.bundles = made.bundles, []
+    for bundle in every:
+        if bundle[0].scores is None or math.isnan(bundle[0].scores[0]):
+            made.dropped.append(
+                f"example '{bundle[0].id}' needs a score, its mean log-prob a token under aligned models; or name those "
+                "models: align.teacher."
+            )
+        else:
+            made.bundles.append(bundle)
+    if not made.bundles:
+        raise DataError(f"no row can be used for teacher data:\n{made.dropped[0]}")
 
 
 KINDS: dict[str, Build] = {
@@ -177,8 +232,22 @@ KINDS: dict[str, Build] = {
     "edits": _edit,
     "negatives": _negatives,
     "teacher": _teacher,
+    "demonstrations": demonstrations.bundle,
+    "renderings": renderings.bundle,
+    "degrees": degrees.bundle,
+    "votes": votes.bundle,
 }
 """kind of data an objective declares -> how an Example becomes its bundle"""
+
+TEACHERS_SCORE = ("teacher", "demonstrations")
+"""kinds of data whose scores other models give"""
+
+
+def fed(entry: Entry) -> bool:
+    """Whether a recipe can train this objective: its data can be made and its extras computed."""
+    from theodolite.training.beside import known
+
+    return entry.data in KINDS and all(map(known, entry.extras))
 
 
 def mismatched(bundles: Sequence[Bundle], *, under_other_prompt: bool, max_length: int) -> list[Bundle]:

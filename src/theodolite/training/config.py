@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from theodolite.config import Config
 from theodolite.models.adapters import Lora
+from theodolite.models.load import ModelConfig
 from theodolite.objectives.combine import parse
+from theodolite.training.demonstrations import SHOTS
+
+
+class Stretch(Config):
+    """Trains a short prompt at the positions of a long one (LOGO's position-index synthesis)."""
+
+    positions: int = Field(gt=1)
+    """positions that prompt and answer are spread over; at most the model's context"""
+    chunks: int = Field(8, gt=0)
+    """pieces of the prompt whose tokens stay neighbours"""
+    question: int = Field(32, gt=0)
+    """tokens at the end of the prompt that stay next to the answer"""
 
 
 class Align(Config):
@@ -52,6 +66,14 @@ class Align(Config):
     """stop after this many evaluations without a lower loss, and keep the best"""
     report_to: list[str] = Field(default_factory=list)
     """trackers of transformers.Trainer, such as wandb, mlflow or trackio; none unless asked for"""
+    teacher: list[ModelConfig] = Field(default_factory=list)
+    """models that objectives learn from: a name, a model with its options, or a list (poft takes several)"""
+    demonstrations: int = Field(SHOTS, gt=1)
+    """questions with answers put before a question, for objectives on demonstrations (bialign)"""
+    stretch: Stretch | None = None
+    """place prompts as if they were longer, to train for long contexts (logo); null leaves positions as they are"""
+    merge: bool = False
+    """save the whole model with the adapter merged in, so that another run can start from it"""
     cache_reference: bool = True
     """keep the reference's log-probs on disk, so that a second run on the same data does not compute them"""
 
@@ -66,6 +88,39 @@ class Align(Config):
     def _known(cls, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
         parse(value)  # a misspelt objective or option is told before anything is loaded
         return value
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _teachers(cls, value: Any) -> Any:
+        rows = value if isinstance(value, list) else [] if value is None else [value]
+        return [{"name": row} if isinstance(row, str) else row for row in rows]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Align:
+        """Options of one kind of objective are refused for others, and what an objective cannot do without is asked."""
+        objective = parse(self.objective)
+        copies = any(e.startswith("teacher_") for e in objective.extras)
+        if self.teacher and not copies and objective.data != "teacher":
+            raise ValueError(f"{objective.title} has no teacher; leave teacher out")
+        if copies and len(self.teacher) != 1:
+            raise ValueError(
+                f"{objective.title} copies one teacher, got {len(self.teacher)}; name a model with the same vocabulary: "
+                "teacher: NAME"
+            )
+        if "demonstrations" in self.model_fields_set and objective.data != "demonstrations":
+            raise ValueError(f"{objective.title} has no demonstrations; leave that option out")
+        if self.stretch is not None and objective.data in ("renderings", "demonstrations", "votes"):
+            raise ValueError(
+                f"{objective.title} compares several prompts, so they cannot be stretched; leave stretch out"
+            )
+        if self.merge and self.lora is None:
+            raise ValueError("merge joins an adapter with its model, and lora is null; leave merge out")
+        return self
+
+    def files(self) -> tuple[str, ...]:
+        """Weights of teachers that lie in a folder: another content is another run."""
+        names = [n for t in self.teacher for n in (t.name, t.adapter) if n is not None and Path(n).is_dir()]
+        return tuple(str(f.resolve()) for n in names for f in sorted(Path(n).glob("*.safetensors")))
 
     @property
     def rate(self) -> float:

@@ -6,6 +6,7 @@ DeepSpeed configs; `trainer.GroupTrainer` is ours.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
 
 from theodolite.engine import ReferenceCache, token_logps
@@ -23,8 +25,10 @@ from theodolite.errors import CheckFailed, StorageError, UsageError
 from theodolite.models.adapters import attach_lora
 from theodolite.models.load import Loaded
 from theodolite.objectives.combine import Objective, parse
+from theodolite.training.beside import Beside, classifier_for, compared
 from theodolite.training.bundles import Prepared
-from theodolite.training.config import Align
+from theodolite.training.config import Align, Stretch
+from theodolite.training.positions import stretched
 from theodolite.training.trainer import GroupTrainer, Item, Say, logps_of
 from theodolite.types import Group, TokenLogps
 
@@ -54,9 +58,11 @@ def train(
     tell: Tell = lambda what, done, total: None,
     reference_cache: Path | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    teacher: Loaded | None = None,
 ) -> Trained:
     """Align `loaded` on `data`; the adapter (or the full model) is saved in `folder/adapter` (`folder/model`).
 
+    teacher: the model whose distributions an objective with `teacher_kl` copies; it shares the policy's vocabulary.
     A training that was stopped continues from its last checkpoint in `folder`, with the same result as if it had
     not been stopped. Raises CheckFailed when the first loss is not what the theory says it must be.
     """
@@ -65,6 +71,10 @@ def train(
             "patience waits for the held-out loss, and nothing is held out. Set curate.held_out, or leave it off."
         )
     objective = parse(config.objective)
+    if config.stretch is not None:
+        data, held_out = (_stretched(d, config.stretch, seed) if d else None for d in (data, held_out))
+        assert data is not None
+    beside = _beside(loaded, objective, data, config, teacher)
     items, held = _items(loaded.model, objective, data, held_out, config, reference_cache, tell)
     model = attach_lora(loaded.model, config.lora, seed=seed) if config.lora else loaded.model.requires_grad_(True)
     if config.gradient_checkpointing:
@@ -77,18 +87,23 @@ def train(
         objective=objective,
         budget=config.token_budget,
         say=say,
+        beside=beside,
         callbacks=[*callbacks, *([EarlyStoppingCallback(config.patience)] if config.patience else [])],
     )
     last = last_checkpoint(folder)
     if last is None:
-        _check_start(model, objective, items[: config.batch], config, say)
+        _check_start(model, objective, items[: config.batch], config, say, beside)
     else:
         say("resume", f"training continues from {Path(last).name}")
     try:
         trainer.train(resume_from_checkpoint=last)
-        kept = folder / ("adapter" if config.lora else "model")
+        kept = folder / ("adapter" if config.lora and not config.merge else "model")
+        if config.merge:
+            model = model.merge_and_unload()
         if trainer.is_world_process_zero():
             _save(model, loaded, kept)
+            if beside.classifier is not None:
+                save_file(dict(beside.classifier.state_dict()), kept / "classifier.safetensors")
             (folder / "training.jsonl").write_text("".join(json.dumps(r) + "\n" for r in trainer.history()))
     except OSError as error:
         raise StorageError(
@@ -96,6 +111,26 @@ def train(
         ) from error
     trainer.watch.finish(say)
     return Trained(model.eval(), kept, trainer.history(), trainer.state.global_step)
+
+
+def _beside(loaded: Loaded, objective: Objective, data: Prepared, config: Align, teacher: Loaded | None) -> Beside:
+    """What the objective's extras need besides the policy; UsageError where it is not there."""
+    names = compared(objective.extras)
+    if "teacher" in names and teacher is None:
+        raise UsageError(
+            f"{objective.title} copies a teacher, and none was given: train(..., teacher=load_model(NAME))."
+        )
+    reference = None
+    if "reference" in names and config.lora is None:
+        reference = copy.deepcopy(loaded.model).eval().requires_grad_(False)
+    classifier = classifier_for(loaded.model, data.bundles, objective.extras)
+    if classifier is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(f"{objective.title} trains a classifier beside the model, on one process only. Launch one.")
+    return Beside(teacher.model if teacher is not None else None, reference, classifier)
+
+
+def _stretched(data: Prepared, how: Stretch, seed: int) -> Prepared:
+    return Prepared(stretched(data.bundles, how, seed), data.dropped)
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -118,7 +153,8 @@ def _items(
     if not objective.reference:
         made = [[Item(b) for b in bundles] for bundles in sets]
     else:
-        cache = ReferenceCache(cache_folder if config.cache_reference else None, model_fingerprint(model))
+        keep = config.cache_reference and config.stretch is None  # the cache's keys hold tokens, not positions
+        cache = ReferenceCache(cache_folder if keep else None, model_fingerprint(model))
 
         def compute(groups: Sequence[Group]) -> TokenLogps:
             with torch.no_grad():
@@ -170,11 +206,13 @@ def _arguments(config: Align, folder: Path, seed: int, rows: int, evaluate: bool
     )
 
 
-def _check_start(model: Any, objective: Objective, items: Sequence[Item], config: Align, say: Say) -> None:
+def _check_start(
+    model: Any, objective: Objective, items: Sequence[Item], config: Align, say: Say, beside: Beside
+) -> None:
     """At step 0 the policy is the reference that was handed in, and the loss is what the theory says."""
     model.eval()
     with torch.no_grad():
-        got = logps_of(model, items, objective)
+        got = logps_of(model, items, objective, beside=beside)
     slack = 2e-2 if got.policy.dtype != torch.float32 or config.precision == "bf16" else 1e-3
     if got.reference is not None:
         gap = float((got.policy - got.reference).masked_fill(got.weight == 0, 0).abs().max())

@@ -21,6 +21,7 @@ from theodolite.engine import packs, token_logps
 from theodolite.errors import CheckFailed
 from theodolite.objectives.combine import Objective
 from theodolite.objectives.shared import SHARED
+from theodolite.training.beside import Beside, for_engine, state_of
 from theodolite.training.bundles import Bundle
 from theodolite.training.watch import Watch
 from theodolite.types import Group, Loss, TokenLogps
@@ -40,7 +41,10 @@ class Item:
 class GroupTrainer(Trainer):
     """transformers.Trainer whose batches are groups and whose loss is an objective."""
 
-    def __init__(self, *, objective: Objective, budget: int, say: Say, **rest: Any) -> None:
+    def __init__(
+        self, *, objective: Objective, budget: int, say: Say, beside: Beside | None = None, **rest: Any
+    ) -> None:
+        self.beside = beside or Beside()
         super().__init__(data_collator=lambda items: {"items": items}, **rest)
         self.remove_callback(PrinterCallback)
         self.objective, self.budget, self.say = objective, budget, say
@@ -54,6 +58,8 @@ class GroupTrainer(Trainer):
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[Any], float]:
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator)]
+        if self.beside.classifier is not None:  # Trainer clears the gradients of its model alone
+            self.beside.classifier.zero_grad()
         count = sum(_count(item.bundle, self.objective.unit) for batch in batches for item in batch["items"])
         total = self.accelerator.reduce(torch.tensor(float(count), device=device)).item()
         self.shared = self._shared([item for batch in batches for item in batch["items"]])
@@ -67,7 +73,8 @@ class GroupTrainer(Trainer):
         for number, part in enumerate(parts, 1):
             hold = nullcontext() if number == len(parts) else self.accelerator.no_sync(model)
             with hold, self.compute_loss_context_manager():
-                loss = self.objective(logps_of(model, [items[i] for i in part], self.objective, self.shared))
+                got = logps_of(model, [items[i] for i in part], self.objective, self.shared, self.beside)
+                loss = self.objective(got)
                 share = loss.total / max(num_items_in_batch, 1e-12)
                 self.accelerator.backward(share)
             value += float(share.detach())
@@ -89,7 +96,8 @@ class GroupTrainer(Trainer):
         self.model.eval()
         with torch.no_grad():
             for part in _packs(mine, self.budget):
-                loss = self.objective(logps_of(self.model, [mine[i] for i in part], self.objective))
+                got = logps_of(self.model, [mine[i] for i in part], self.objective, beside=self.beside)
+                loss = self.objective(got)
                 total, count = total + float(loss.total), count + loss.count
                 _add(sums, loss)
         names = sorted(sums)
@@ -109,7 +117,8 @@ class GroupTrainer(Trainer):
             return found
         self.model.eval()
         with torch.no_grad():
-            scored = [logps_of(self.model, [items[i] for i in p], self.objective) for p in _packs(items, self.budget)]
+            parts = [[items[i] for i in p] for p in _packs(items, self.budget)]
+            scored = [logps_of(self.model, part, self.objective, beside=self.beside) for part in parts]
         for entry, cfg, _ in self.objective.terms:
             for name in entry.shared:
                 sums = torch.stack([SHARED[name].parts(p, cfg) for p in scored]).sum(0)
@@ -128,21 +137,33 @@ class GroupTrainer(Trainer):
             self.watch.see(self.state.global_step, logs, self.say)
         super().log(logs, start_time)
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        made: torch.optim.Optimizer = super().create_optimizer(model)
+        own = list(self.beside.classifier.parameters()) if self.beside.classifier is not None else []
+        if own and not any(p is own[0] for group in made.param_groups for p in group["params"]):
+            made.add_param_group({"params": own, "weight_decay": 0.0})
+        return made
+
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # Trainer would count padded input_ids, which do not exist here
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """What shared numbers remember goes first: the state file, written last, marks a whole checkpoint."""
-        if self.memory and self.is_world_process_zero():
+        kept = self.memory | state_of(self.beside.classifier)
+        if kept and self.is_world_process_zero():
             place = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             place.mkdir(parents=True, exist_ok=True)
-            save_file(self.memory, place / "shared.safetensors")
+            save_file(kept, place / "shared.safetensors")
         super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         kept = Path(resume_from_checkpoint) / "shared.safetensors"
-        self.memory = load_file(kept) if kept.exists() else {}
+        found = load_file(kept) if kept.exists() else {}
+        names = state_of(self.beside.classifier)
+        self.memory = {k: v for k, v in found.items() if k not in names}
+        if self.beside.classifier is not None:
+            self.beside.classifier.load_state_dict({k.partition(".")[2]: found[k] for k in names})
 
     def history(self) -> list[dict[str, float]]:
         """One dict a step: the training log and the evaluation at that step joined."""
@@ -186,10 +207,17 @@ def _count(bundle: Bundle, unit: str) -> float:
 
 
 def logps_of(
-    model: Any, items: Sequence[Item], objective: Objective, shared: dict[str, torch.Tensor] | None = None
+    model: Any,
+    items: Sequence[Item],
+    objective: Objective,
+    shared: dict[str, torch.Tensor] | None = None,
+    beside: Beside | None = None,
 ) -> TokenLogps:
     """The items' log-probs, rows of one item under one group number, the reference's beside them."""
-    got = token_logps(model, [g for item in items for g in item.bundle], extras=objective.extras)
+    beside, groups = beside or Beside(), [g for item in items for g in item.bundle]
+    others = beside.others(model, groups, objective.extras)
+    got = token_logps(model, groups, extras=for_engine(objective.extras), others=others)
+    beside.classify(got, objective.extras)
     numbers = [n for n, item in enumerate(items) for g in item.bundle for _ in g.responses]
     got.group = torch.tensor(numbers, device=got.policy.device)
     got.shared = shared or {}

@@ -105,7 +105,8 @@ def go(folder: Path, out: Path, name: str, callbacks: Sequence[TrainerCallback] 
 
 @pytest.mark.parametrize("name", FED)
 def test_trains(folder: Path, tmp_path: Path, name: str) -> None:
-    made = go(folder, tmp_path, name)
+    longer = {"epochs": 24} if name == "scir" else {}  # its first pairs are kept, and join the loss, only after some steps
+    made = go(folder, tmp_path, name, **longer)
     losses = [r["loss"] for r in made.log]
     assert all(math.isfinite(x) for x in losses)
     assert losses[-1] < losses[0], losses
