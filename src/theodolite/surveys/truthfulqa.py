@@ -42,7 +42,7 @@ def truthfulqa(subject: Subject, cfg: TruthfulQA, rng: np.random.Generator) -> l
     questions = pick(json.loads(locate(cfg.data).read_text(encoding="utf-8")), cfg.limit)
     readings = []
     for name, key in (("truthfulqa_mc1", "mc1_targets"), ("truthfulqa_mc2", "mc2_targets")):
-        asked = [list(q[key]) for q in questions]
+        asked = [[o for o in q[key] if o.strip()] for q in questions]  # the file holds a few empty answers
         scored = subject.options([q["question"] for q in questions], asked, what="truthfulqa")
         rows: dict[str, list[Any]] = {"question": [], "logp": [], "true": []}
         items = {}

@@ -72,8 +72,8 @@ def train(
         )
     objective = parse(config.objective)
     if config.stretch is not None:
-        data, held_out = (_stretched(d, config.stretch, seed) if d else None for d in (data, held_out))
-        assert data is not None
+        data = _stretched(data, config.stretch, seed)
+        held_out = _stretched(held_out, config.stretch, seed) if held_out else None
     beside = _beside(loaded, objective, data, config, teacher)
     items, held = _items(loaded.model, objective, data, held_out, config, reference_cache, tell)
     model = attach_lora(loaded.model, config.lora, seed=seed) if config.lora else loaded.model.requires_grad_(True)
