@@ -35,7 +35,7 @@ READ: dict[str, tuple[str, int, str]] = {
     "negatives": (HH, 15, "the rejected answers of hh-rlhf, and the model's own answers to the same prompts"),
     "teacher": (SEEDS, 25, "instructions with an answer, Self-Instruct's seed tasks"),
     "sft": (SEEDS, 25, "instructions with an answer, Self-Instruct's seed tasks"),
-    "demonstrations": (f"{DATA}/honesty/nq_open_efficientqa_dev.jsonl", 10, "questions with a short answer, NQ-open"),
+    "demonstrations": (f"{DATA}/honesty/nq_open_efficientqa_dev.jsonl", 9, "questions with a short answer, NQ-open"),
     "renderings": (SEEDS, 25, "instructions with typing errors and without, Self-Instruct's seed tasks"),
     "degrees": (HH, 15, "pairs of hh-rlhf, and the chosen answer with more and more key words removed"),
     "votes": (HH, 15, "pairs of hh-rlhf, and the model's own vote on each, asked in both orders"),
@@ -51,7 +51,7 @@ ALIGN = {
     "bialign": TEACHER.format(
         why="a larger model of the same family would be better; of itself it learns the ranking alone"
     )
-    + "    demonstrations: 2\n",
+    + "    demonstrations: 3\n",
     "poft": TEACHER.format(why="better several aligned models, of any family"),
     "logo": "    stretch: {positions: 2048, chunks: 4, question: 16}   # short prompts at the places of long ones\n",
 }
@@ -81,7 +81,8 @@ steps:
     objective: {entry.name}
 {ALIGN.get(entry.name, "")}    lora: {{r: 8}}
     max_steps: 20
-    batch: 4
+    save_every: 20
+    batch: {2 if entry.data == "demonstrations" else 4}
     learning_rate: {rate}
 
   - step: report

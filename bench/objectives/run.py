@@ -44,7 +44,7 @@ TITLE = """# Does every objective train?
     python bench/objectives/recipes.py     # writes the recipes (examples/objectives)
     python bench/objectives/run.py         # runs them one after the other, one core, resumable
 
-One recipe for each objective: SmolLM2-135M-Instruct, a LoRA adapter of rank 8, 20 steps of 4 rows of short human data of
+One recipe for each objective: SmolLM2-135M-Instruct, a LoRA adapter of rank 8, 20 steps of 4 rows (2 for bialign) of short human data of
 the kind that the objective reads (32 rows, so two and a half passes). `loss` is the mean over the first and over the
 last five steps; each span holds 20 of the same 32 rows. Losses of different objectives have different units.
 

@@ -32,7 +32,9 @@ def read_table(path: str | Path) -> Records:
     for row in rows(path):
         if row.fault is not None or row.value is None:
             fault = row.fault
-            raise DataError(f"{path}, row {row.number}: {fault.reason}; {fault.fix}." if fault else f"{path}: empty row")
+            raise DataError(
+                f"{path}, row {row.number}: {fault.reason}; {fault.fix}." if fault else f"{path}: empty row"
+            )
         found.append(dict(row.value))
         names |= dict.fromkeys(row.value)
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
 from theodolite import registry
@@ -39,7 +40,8 @@ class Entrant:
             identity["model"] = means.name
         if reads_norms(name):
             given = means.rubric if means else None
-            identity |= {"apart": apart, "rubric": given.model_dump(mode="json") if given else _ours()}
+            rubric = given.model_dump(mode="json") if given else None
+            identity |= {"apart": apart, "rubric": rubric, "ours": _ours()}
         return cls(name, build(name, means, apart=apart, **options), identity)
 
 
@@ -160,6 +162,7 @@ def _check_references(entrant: Entrant, items: Sequence[Comparison] | Sequence[A
 
 
 def _ours() -> str:
-    """A hash of our own wording and norms, so that verdicts on an older wording are not taken for new ones."""
-    text = repr(sorted(asks().items())) + scenarios().model_dump_json()
+    """A hash of our wording, norms and parser, so that verdicts by older ones are not taken for new ones."""
+    parser = (resources.files("theodolite.judges") / "parse.py").read_text(encoding="utf-8")
+    text = repr(sorted(asks().items())) + scenarios().model_dump_json() + parser
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,7 +5,8 @@ The rules, for both kinds of verdict:
 - of several the last one counts, since a critique may speak of verdicts before it gives its own;
 - without either, the first and the last line are looked at: a line that is a verdict ('A', '**Answer B**.', '7/10')
   or begins with one ('Answer A is better because ...') counts, if the two lines do not contradict each other;
-- a menu that was copied ('A or B', 'A/B', '6-7') is no choice, and a grade outside its range is no grade.
+- a menu that was copied ('A or B', 'A/B', '6-7', or 'Verdict: A' on one line and 'Verdict: B' on the next) is no
+  choice, and a grade outside its range is no grade.
 
 Auto-J reads the last decision phrase of a critique (arXiv:2310.05470, codes/usage); so do we, but a failure is None
 where its scripts fall back on a number.
@@ -66,7 +67,8 @@ def parse_winner(text: str) -> Winner | None:
     ]
     found += [(m.start(), _cued(m)) for m in _CUED.finditer(text)]
     if found:
-        return max(found, key=lambda at: at[0])[1]
+        at, winner = max(found, key=lambda f: f[0])
+        return None if _menu(text, at) else winner
     said = {w for line in _ends(text) if (w := _line(line)) is not None}
     return said.pop() if len(said) == 1 else None
 
@@ -108,6 +110,15 @@ def _ends(text: str) -> list[str]:
     """The first and the last line that say something, without the marks around them."""
     lines = [line for raw in text.splitlines() if (line := raw.strip(" \t.!:\"'"))]
     return [lines[0], lines[-1]] if lines else []
+
+
+def _menu(text: str, at: int) -> bool:
+    """Is the verdict at this place the next line of a list of different verdicts, copied from the request?"""
+    before = [line.strip() for line in text[:at].splitlines() if line.strip()]
+    here = text[at:].splitlines()[0].strip()
+    lines = [_CUED.fullmatch(line) for line in (before[-1] if before else "", here)]
+    bare = [_winner(m["word"]) for m in lines if m is not None and not m["rest"].strip(" .!")]
+    return len(set(bare)) == 2
 
 
 def _winner(word: str) -> Winner:

@@ -70,7 +70,8 @@ def agreeing_pairs(rows: Codes) -> Floats:
         run = np.where((left == right) & (right >= 0), run + 1, 1.0)
         agreeing += run - 1  # each rating agrees with those before it in its run
     m = (rows >= 0).sum(1)
-    return 2 * agreeing / (m * (m - 1.0))
+    found: Floats = 2 * agreeing / (m * (m - 1.0))
+    return found
 
 
 def in_full_agreement(rows: Codes, level: float) -> Interval:

@@ -90,7 +90,7 @@ def bin_edges(p: Floats, bins: int, scheme: Scheme) -> Floats:
 
 def binned(x: Floats, b: np.ndarray, bins: int) -> Floats:
     """(bins,) sums of x."""
-    return np.bincount(b, weights=x, minlength=bins)
+    return np.bincount(b, weights=x, minlength=bins).astype(float)
 
 
 def calibration_error(p: ArrayLike, y: ArrayLike, bins: int = 10, scheme: Scheme = "equal-width") -> float:
@@ -183,7 +183,8 @@ def errors_if_calibrated(p: Floats, b: np.ndarray, bins: int, rng: np.random.Gen
     n = len(p)
     if n * resamples > DRAWS:
         sums = rng.normal(size=(resamples, bins)) * np.sqrt(binned(p * (1 - p), b, bins))
-        return np.abs(sums).sum(1) / n
+        gaps: Floats = np.abs(sums).sum(1) / n
+        return gaps
     cells, block = np.zeros((n, bins)), max(1, BLOCK // n)
     cells[np.arange(n), b] = 1
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]

@@ -22,13 +22,14 @@ def evaluate(name: str, data: Any, *, seed: int = 0, **options: Any) -> Reading:
             f"'{name}' is measured on a run's own evidence (answers before and after): name it in the measure step of "
             "a recipe. Measures of files: theodolite list measure."
         )
-    config = Source({}, {}, f"measure {name}").validate(entry.config or Options, data=options)
+    config: Options = Source({}, {}, f"measure {name}").validate(entry.config or Options, data=options)
     records = ratings(data) if entry.reads == "ratings" else table(data)
     if isinstance(records, Records):
         for need in entry.needs:
             if not need.startswith("?"):
                 records[need]  # a letter where the column is missing
-    return entry.function(records, np.random.default_rng(seed), config)
+    found: Reading = entry.function(records, np.random.default_rng(seed), config)
+    return found
 
 
 def table(data: Any) -> Records:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -78,7 +79,8 @@ def rank_correlation(
     x = data.values[keep]
     left = int(len(keep) - keep.sum())
     why = {"fewer than two ratings": left} if left else {}
-    found, influences = [], []
+    found: list[dict[str, Any]] = []
+    influences: list[Floats] = []
     for i, j in rater_pairs(name, x.shape[1]):
         both = np.flatnonzero(~np.isnan(x[:, i]) & ~np.isnan(x[:, j]))
         if len(both) < 2:
@@ -181,7 +183,8 @@ def ordering(name: str, x: Floats) -> Floats:
 def permuted(left: Floats, right: Floats, drawn: np.ndarray) -> Floats:
     """(B,) sum of left times right with right's items in each of the (B, n) orders."""
     if left.ndim == 1:
-        return right[drawn] @ left
+        summed: Floats = right[drawn] @ left
+        return summed
     return np.concatenate(
         [
             (right[d[:, :, None], d[:, None, :]] * left).sum((1, 2))

@@ -19,7 +19,8 @@ SOURCE = "arXiv:2311.07911 section 2.2"
 
 def checks(response: Response, key: str = "checks") -> Mapping[str, bool]:
     """Verdict by constraint that a verifiable reward left on a response; empty when it was never checked."""
-    return response.meta.get(key, {})
+    found: Mapping[str, bool] = response.meta.get(key, {})
+    return found
 
 
 def _all(key: str) -> Any:

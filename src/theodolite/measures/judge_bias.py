@@ -63,7 +63,8 @@ def position_bias(data: Records, rng: np.random.Generator, cfg: Options) -> Read
 def place(first: ArrayLike, swapped: ArrayLike) -> Floats:
     """(n,) in {-1, -1/2, 0, 1/2, 1}: for the answer shown first minus for the second, mean of both orders."""
     f, s = np.asarray(first), np.asarray(swapped)
-    return ((f == 1) * 1.0 - (f == 2) + (s == 2) - (s == 1)) / 2
+    found: Floats = ((f == 1) * 1.0 - (f == 2) + (s == 2) - (s == 1)) / 2
+    return found
 
 
 def sign_p(b: Floats, rng: np.random.Generator) -> float:

@@ -46,14 +46,15 @@ class Bags(NamedTuple):
 
     @property
     def sizes(self) -> Floats:
-        return (self.rows >= 0).sum(1).astype(float)
+        found: Floats = (self.rows >= 0).sum(1).astype(float)
+        return found
 
     @property
     def totals(self) -> Floats:
         """(V,) pairable ratings of each value."""
         there = self.rows >= 0
         repeated = np.broadcast_to(self.counts[:, None], self.rows.shape)
-        return np.bincount(self.rows[there], weights=repeated[there], minlength=len(self.values))
+        return np.bincount(self.rows[there], weights=repeated[there], minlength=len(self.values)).astype(float)
 
 
 @register(
@@ -130,8 +131,10 @@ def scale(b: Bags, metric: Metric) -> Floats:
     """(V,) centred numbers whose squared gap is the distance: the values, or their midranks."""
     totals = b.totals
     if metric == "ordinal":
-        return np.cumsum(totals) - totals / 2 - totals.sum() / 2
-    return b.values - totals @ b.values / totals.sum()
+        ranks: Floats = np.cumsum(totals) - totals / 2 - totals.sum() / 2
+        return ranks
+    centred: Floats = b.values - totals @ b.values / totals.sum()
+    return centred
 
 
 def relative_gap(v: Floats, w: Floats) -> Floats:
@@ -235,7 +238,7 @@ def by_slopes(b: Bags, metric: Metric, observed: Floats, expected: float) -> Res
     if metric == "ordinal":
         s = scale(b, metric)
         slope = 4 * (b.counts * b.sizes / (b.sizes - 1))[:, None] * deviations(b, s)
-        by_value = np.bincount(b.rows[there], weights=slope[there], minlength=len(totals))
+        by_value = np.bincount(b.rows[there], weights=slope[there], minlength=len(totals)).astype(float)
         more_observed = observed + at_ratings(b, above(by_value))
         more_expected = at_ratings(b, 2 * (totals @ s**2) + 2 * n * s**2 + 4 * n * above(totals * s))
     elif metric == "ratio":
@@ -257,4 +260,5 @@ def above(x: Floats) -> Floats:
 
 def at_ratings(b: Bags, per_value: Floats) -> Floats:
     """(K,) sum over a unit's ratings of a number known for each value."""
-    return np.where(b.rows >= 0, per_value[b.rows], 0.0).sum(1)
+    found: Floats = np.where(b.rows >= 0, per_value[b.rows], 0.0).sum(1)
+    return found

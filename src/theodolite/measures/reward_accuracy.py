@@ -66,7 +66,7 @@ def reward_model_accuracy(data: Records, rng: np.random.Generator, cfg: RewardAc
         return made("reward_model_accuracy", math.nan, None, 0, why, cfg, unit="share", better="higher", note=note)
     right = (margin > 0) + 0.5 * (margin == 0)
     n_pairs = np.bincount(owner, minlength=len(names)).astype(float)
-    sums = np.bincount(owner, weights=right, minlength=len(names))
+    sums = np.bincount(owner, weights=right, minlength=len(names)).astype(float)
     sums, n_pairs = sums[n_pairs > 0], n_pairs[n_pairs > 0]
     value, n = float(right.mean()), len(sums)
     if (n_pairs == 1).all() or value in (0.0, 1.0):

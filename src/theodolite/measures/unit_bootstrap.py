@@ -119,4 +119,5 @@ def bootstrap_ratio(
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
     """top/bottom, NaN where bottom is 0."""
-    return np.divide(top, bottom, out=np.full(np.shape(top), math.nan), where=bottom != 0)
+    found: Floats = np.divide(top, bottom, out=np.full(np.shape(top), math.nan), where=bottom != 0)
+    return found

@@ -154,7 +154,9 @@ def test_placed_prompts_are_scored_at_their_positions(path):
             ids = torch.tensor([group.prompt + response[:-1]])
             where = torch.tensor([[*at, *range(32, 32 + len(response) - 1)]])
             seen = torch.ones_like(ids)  # without it a gap in the positions would begin a new text
-            logp = model(input_ids=ids, position_ids=where, attention_mask=seen).logits[0, len(at) - 1 :].log_softmax(-1)
+            logp = (
+                model(input_ids=ids, position_ids=where, attention_mask=seen).logits[0, len(at) - 1 :].log_softmax(-1)
+            )
             want = logp.gather(1, torch.tensor(response)[:, None])[:, 0]
             assert float((got[k, : len(response)] - want).abs().max()) < 1e-9
     assert float((got - natural).abs().max()) > 1e-3

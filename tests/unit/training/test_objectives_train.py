@@ -105,7 +105,7 @@ def go(folder: Path, out: Path, name: str, callbacks: Sequence[TrainerCallback] 
 
 @pytest.mark.parametrize("name", FED)
 def test_trains(folder: Path, tmp_path: Path, name: str) -> None:
-    longer = {"epochs": 24} if name == "scir" else {}  # its first pairs are kept, and join the loss, only after some steps
+    longer = {"epochs": 24} if name == "scir" else {}  # its first pairs join the loss only after some steps
     made = go(folder, tmp_path, name, **longer)
     losses = [r["loss"] for r in made.log]
     assert all(math.isfinite(x) for x in losses)

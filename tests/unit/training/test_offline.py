@@ -168,6 +168,18 @@ def test_full_fine_tuning_saves_a_whole_model(loaded: Loaded, tmp_path: Path) ->
     assert torch.allclose(again.model(ids).logits, made.model(ids).logits, atol=1e-5)
 
 
+def test_a_merged_model_is_the_model_with_its_adapter(folder: Path, tmp_path: Path) -> None:
+    plain = run(load_model(str(folder)), tmp_path / "adapter", objective="sft", epochs=2)
+    merged = run(load_model(str(folder)), tmp_path / "merged", objective="sft", epochs=2, merge=True)
+    assert merged.folder.name == "model"
+    assert not list(merged.folder.glob("adapter*"))
+    again, start = load_model(str(merged.folder)), load_model(str(folder))
+    ids = torch.arange(3, 20)[None]
+    assert torch.allclose(again.model(ids).logits, plain.model(ids).logits, atol=1e-4)
+    assert not torch.allclose(again.model(ids).logits, start.model(ids).logits, atol=1e-2)
+    assert again.tokenizer.chat_template == start.tokenizer.chat_template
+
+
 def test_gradient_checkpointing_changes_nothing(folder: Path, tmp_path: Path) -> None:
     plain = run(load_model(str(folder)), tmp_path / "a")
     saving = run(load_model(str(folder)), tmp_path / "b", gradient_checkpointing=True)

@@ -51,7 +51,9 @@ def measure(context: Context, cfg: Measure) -> str:
         lacking = [n for n in entry.needs if not evidence.has(n)]
         if lacking:
             if cfg.measures != "all":
-                raise UsageError(f"the measure '{entry.name}' needs {', '.join(lacking)}, which this run does not have.")
+                raise UsageError(
+                    f"the measure '{entry.name}' needs {', '.join(lacking)}, which this run does not have."
+                )
             continue
         rng = np.random.default_rng([context.seed, len(entry.name), *entry.name.encode()])
         readings += entry.function(evidence, rng)
