@@ -134,7 +134,7 @@ class GradeLikelihood:
 @register(
     "judge",
     "response_likelihood",
-    source="ours: a baseline without a reward; the mean log-prob beat a 135M model's own verdicts (recipes, facts)",
+    source="ours: a baseline that knows no norm and is asked nothing",
     config=OwnTaste,
     protocol="pairwise",
 )

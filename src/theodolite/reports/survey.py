@@ -91,10 +91,9 @@ def _row(name: str, readings: Sequence[Reading], models: Sequence[str], differen
             shown = {"amount": words.amount(gap), "span": words.span(gap), "p": words.p_text(gap.p_value)}
             clear = not math.isnan(gap.low) and (gap.low > 0 or gap.high < 0)
             gaps.append({"model": model, "n": gap.n, "shown": shown, "clear": clear, "method": gap.method})
-    label = name.replace("_", " ").replace(".", ", ")
     return {
         "name": name,
-        "label": label[:1].upper() + label[1:],
+        "label": words.label(name),
         "unit": first.unit,
         "better": first.better,
         "cells": cells,
