@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from theodolite.runs.recipe import read_recipe
+from theodolite.runs.study import cells, read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,10 +33,19 @@ def test_every_option_says_what_it_is() -> None:
     assert [r for r in rows if r.rstrip("| ").endswith("|")] == []
 
 
-@pytest.mark.parametrize("recipe", sorted(p.name for p in (ROOT / "examples").rglob("*.yaml")))
+EXAMPLES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "examples").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", [e for e in EXAMPLES if "studies" not in e])
 def test_examples_are_valid(recipe: str) -> None:
-    made = read_recipe(next((ROOT / "examples").rglob(recipe)))
+    made = read_recipe(ROOT / recipe)
     assert made.steps
+
+
+@pytest.mark.parametrize("study", [e for e in EXAMPLES if "studies" in e])
+def test_studies_are_valid(study: str) -> None:
+    made, _ = read_study(ROOT / study)
+    assert cells(made)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +69,13 @@ def test_help_answers_in_a_second() -> None:
     assert spent < 3  # a second on a quiet machine; the guard against heavy imports is the line above
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "report", "runs", "models", "list", "show", "frontier", "loss"])
+VERBS = (
+    "run", "plan", "report", "runs", "models", "list", "show", "frontier", "loss", "measure", "judge-eval", "arena",
+    "prompts-needed", "compare", "papers", "coverage", "study",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     done = command(verb, "--help")
     assert done.returncode == 0

@@ -49,14 +49,13 @@ def frontier(
 
 def _table(methods: dict[str, dict[str, float | None]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     def text(value: float | None) -> str:
         return "—" if value is None else f"{value:.3g}"
 
-    table = Table(
-        "method", "regret", "interval", "KL to optimum", "samples to 90 %", box=None, padding=(0, 2), header_style="dim"
-    )
+    heads = ("method", "regret", "interval", "KL to optimum", "samples to 90 %")
+    table = Table(*(Column(h, no_wrap=True) for h in heads), box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name, m in sorted(methods.items(), key=lambda x: (x[1]["regret"] is None, x[1]["regret"])):
         span = f"{text(m['regret_low'])} to {text(m['regret_high'])}"
         table.add_row(name, text(m["regret"]), span, text(m["kl_to_optimum"]), text(m["samples_to_90"]))

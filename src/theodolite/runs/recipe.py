@@ -10,7 +10,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import Field, field_validator
@@ -114,10 +114,10 @@ def parse_recipe(source: Source, folder: Path) -> Recipe:
         assert entry.config is not None
         config = source.validate(entry.config, ("steps", i), row)
         steps.append(Step(kind, name, config, entry.function))
-    return Recipe(head, _viewed(steps), folder)
+    return Recipe(head, _viewed(steps, source), folder)
 
 
-def _viewed(steps: list[Step]) -> tuple[Step, ...]:
+def _viewed(steps: list[Step], source: Source) -> tuple[Step, ...]:
     """A curate step whose view is auto gets the kind of data that the next align step's objective declares."""
     from theodolite.objectives.combine import parse
 
@@ -127,12 +127,9 @@ def _viewed(steps: list[Step]) -> tuple[Step, ...]:
             needs = [parse(s.config.objective).data for s in steps[i:] if hasattr(s.config, "objective")]
             view = needs[0] if needs else "pairs"
             body = step.config.model_dump() | {"view": view}
-            try:
-                config = type(step.config).model_validate(body)
-            except ValueError:
-                raise ConfigError(
-                    f"the objective needs data of kind '{view}', which no curate step makes yet."
-                ) from None
+            if view not in get_args(type(step.config).model_fields["view"].annotation):
+                raise ConfigError(f"the objective needs data of kind '{view}', which no curate step makes yet.")
+            config = source.validate(type(step.config), ("steps", i), body)
             step = Step(step.kind, step.name, config, step.function)
         made.append(step)
     return tuple(made)

@@ -98,6 +98,10 @@ class Align(Config):
     @model_validator(mode="after")
     def _fits(self) -> Align:
         """Options of one kind of objective are refused for others, and what an objective cannot do without is asked."""
+        if self.patience is not None and self.save_every is not None:
+            raise ValueError(
+                "save_every would do nothing beside patience, which saves at every evaluation; leave it out"
+            )
         objective = parse(self.objective)
         copies = any(e.startswith("teacher_") for e in objective.extras)
         if self.teacher and not copies and objective.data != "teacher":
@@ -107,7 +111,7 @@ class Align(Config):
                 f"{objective.title} copies one teacher, got {len(self.teacher)}; name a model with the same vocabulary: "
                 "teacher: NAME"
             )
-        if "demonstrations" in self.model_fields_set and objective.data != "demonstrations":
+        if self.demonstrations != SHOTS and objective.data != "demonstrations":
             raise ValueError(f"{objective.title} has no demonstrations; leave that option out")
         if self.stretch is not None and objective.data in ("renderings", "demonstrations", "votes"):
             raise ValueError(

@@ -103,6 +103,31 @@ class Curate(Config):
             raise ValueError("curate needs either read or instructions, not both and not neither")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> Curate:
+        """An option that this recipe would not use is refused, unless it stands at its default."""
+        uses = {
+            "sample": self.instructions is not None or self.view == "negatives",
+            "held_out": self.read is not None,
+            "pairs": self.view == "pairs",
+            "typos": self.view == "renderings",
+            "strike_out": self.view == "spans",
+        }
+        fields = type(self).model_fields
+        idle = [k for k, used in uses.items() if not used and getattr(self, k) != fields[k].get_default()]
+        if self.view == "auto":  # the objective will say; this is looked at again then
+            idle = [k for k in idle if k == "held_out"]
+        if idle:
+            why = {
+                "sample": "nothing is sampled where data is read",
+                "held_out": "instructions.held_out says how many instructions are held out",
+                "pairs": f"the view is {self.view}",
+                "typos": f"the view is {self.view}, not renderings",
+                "strike_out": f"the view is {self.view}, not spans",
+            }
+            raise ValueError(f"{idle[0]} would do nothing here: {why[idle[0]]}; leave it out")
+        return self
+
     def files(self) -> tuple[str, ...]:
         return (self.read.path,) if self.read else ()
 
