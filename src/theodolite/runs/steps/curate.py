@@ -109,7 +109,7 @@ class Curate(Config):
         uses = {
             "sample": self.instructions is not None or self.view == "negatives",
             "held_out": self.read is not None,
-            "pairs": self.view == "pairs",
+            "pairs": self.view in ("pairs", "votes"),
             "typos": self.view == "renderings",
             "strike_out": self.view == "spans",
         }
