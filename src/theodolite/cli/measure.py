@@ -14,7 +14,7 @@ from theodolite.cli.voice import Voice
 
 def add(app: typer.Typer) -> None:
     app.command(
-        epilog="Examples: theodolite measure krippendorff_alpha --data ratings.csv --set metric=ordinal --json  |  "
+        epilog="Example: theodolite measure krippendorff_alpha --data ratings.csv --set metric=ordinal --json  |  "
         "theodolite measure truthfulqa facts --model smollm2-135m-instruct"
     )(measure)
 

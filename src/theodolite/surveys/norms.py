@@ -42,7 +42,7 @@ class Norms(Protocol):
     config=Norms,
     question="Does the model rate words as people do?",
     measures=("norm_alignment",),
-    data="Glasgow norms (NoRaRe), 682 concepts",
+    data="Glasgow norms (NoRaRe), 1,614 concepts",
     not_measured="words of other languages, and words in context",
     taxonomy=("goal:human-values",),
 )

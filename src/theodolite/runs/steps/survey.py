@@ -18,7 +18,6 @@ from theodolite.models.load import ModelConfig, load_model
 from theodolite.registry import register
 from theodolite.runs.context import Context
 from theodolite.runs.folder import read_json, write_json
-from theodolite.surveys.subject import Subject
 from theodolite.types import Reading
 
 
@@ -108,6 +107,8 @@ def survey(context: Context, cfg: Survey) -> str:
 
 def _ask(context: Context, cfg: Survey, model: ModelConfig, asked: Sequence[tuple[registry.Entry, Config]]) -> Any:
     """All readings of one model. A survey whose items are missing or that this model cannot take is named as a gap."""
+    from theodolite.surveys.subject import Subject
+
     loaded = context.load() if model == context.model else load_model(model, say=lambda t: context.say("model", t))
     subject = Subject(loaded, folder=context.folder, progress=context.progress, seed=context.seed, rows=cfg.rows)
     if not subject.chat:
