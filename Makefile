@@ -11,7 +11,7 @@ quickstart: env
 	$(BIN)/theodolite run examples/quickstart.yaml
 
 test: env-test check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: env-test
 	$(BIN)/ruff check .
