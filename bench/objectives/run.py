@@ -46,7 +46,9 @@ TITLE = """# Does every objective train?
 
 One recipe for each objective: SmolLM2-135M-Instruct, a LoRA adapter of rank 8, 20 steps of 4 rows (2 for bialign) of short human data of
 the kind that the objective reads (32 rows, so two and a half passes). `loss` is the mean over the first and over the
-last five steps; each span holds 20 of the same 32 rows. Losses of different objectives have different units.
+last five steps; each span holds 20 of the same 32 rows. Rankings (20 rows) and demonstrations (10 rows) make a whole pass
+in five steps, because their losses differ so much between rows that only equal rows can be compared. Losses of different
+objectives have different units.
 
 `reward accuracy`: on {n} held-out hh-rlhf pairs that no recipe trains on, the share whose chosen answer has the higher
 log pi/ref (ties half), with a 95 % Wilson interval; 0.5 is chance. Twenty steps on 32 rows are a test of the machinery,
