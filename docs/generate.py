@@ -174,6 +174,7 @@ theodolite run examples/survey.yaml                                             
 
 ```python
 from theodolite import measure
+
 print(measure("cohen_kappa", [["yes", "yes"], ["no", "yes"], ["no", "no"]]))
 ```
 
