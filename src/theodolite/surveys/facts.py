@@ -7,7 +7,7 @@ import numpy as np
 from theodolite.measures.call import evaluate
 from theodolite.registry import register
 from theodolite.surveys.protocol import Protocol, locate, pick, table
-from theodolite.surveys.readings import mean_reading, with_items
+from theodolite.surveys.readings import mean_reading
 from theodolite.surveys.subject import Subject
 from theodolite.types import Reading
 
@@ -54,7 +54,7 @@ def facts(subject: Subject, cfg: Facts, rng: np.random.Generator) -> list[Readin
     return [
         mean_reading("facts.accuracy", _items(keys, right), rng, level=cfg.level, chance=0.5, yes_share=share),
         mean_reading("facts.balanced", _items(keys, centred), rng, level=cfg.level, chance=0.5),
-        with_items(sure, _items(keys, np.abs(np.maximum(p_yes, 1 - p_yes) - right))),
+        sure,  # no items: a calibration error is not a mean over items
     ]
 
 
