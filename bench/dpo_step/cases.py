@@ -23,7 +23,7 @@ def hh(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     for row in islice(_hh_rows(folder), rows):
         chosen, rejected = _turns(row["chosen"]), _turns(row["rejected"])
         groups.append(_group(tokenizer, chosen[:-1], [chosen[-1]["content"], rejected[-1]["content"]]))
-    return {"name": "hh", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2], "budget": 1024}
+    return {"name": "hh", "groups": groups, "per_step": min(8, rows), "micro": [8, 1, 2], "budget": 1280}
 
 
 def short(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:

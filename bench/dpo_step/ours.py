@@ -10,7 +10,7 @@ import torch
 from common import Adapter, lora, matmul_peak, memory
 from torch.nn.functional import logsigmoid
 
-from theodolite.engine import ReferenceCache, packs, reference_mode, token_logps
+from theodolite.engine import ReferenceCache, opening, packs, reference_mode, token_logps
 from theodolite.types import Group, TokenLogps
 
 BETA, RATE = 0.1, 1e-3
@@ -50,7 +50,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
         "losses": losses,
         "memory_gb": memory(),
         "peak_gflops": max(peak, matmul_peak()),
-        "useful_gflop": useful(model, groups) / 1e9,
+        "useful_gflop": useful(model, groups, len(losses)) / 1e9,
         "where_a_step_goes": profile(lambda: one_step(model, groups[step], reference[step], job["budget"])),
     }
 
@@ -68,7 +68,7 @@ def one_step(model: Any, groups: Sequence[Group], reference: Sequence[Any], budg
     """Gradients of the mean DPO loss over the step's pairs, pack by pack; returns the loss."""
     pairs = sum(len(g) - 1 for g in groups)
     value = 0.0
-    for numbers in packs(groups, budget):
+    for numbers in packs(groups, budget, shared=opening(groups)):
         got = token_logps(model, [groups[i] for i in numbers])
         got.reference = torch.zeros_like(got.policy)
         for row, logps in enumerate(r for i in numbers for r in reference[i]):
@@ -87,12 +87,12 @@ def first_against_rest(p: TokenLogps) -> torch.Tensor:
     return -logsigmoid(BETA * (h[first[p.group]] - h)[other]).sum()
 
 
-def useful(model: Any, groups: Sequence[Group]) -> float:
+def useful(model: Any, groups: Sequence[Group], steps: int) -> float:
     """Floating-point operations that no implementation can leave out, for one pass over the groups.
 
     Three times (reference, policy, gradient of the activations) every frozen weight met by every token of a prompt,
-    counted once, and of its responses; the head for scored tokens only; adapters forward and twice backward; attention
-    over visible pairs, twice more in backward.
+    counted once, and of its responses; what all prompts begin with counts once a step; the head for scored tokens
+    only; adapters forward and twice backward; attention over visible pairs, twice more in backward.
     """
     base = model.get_base_model()
     config = base.config
@@ -101,10 +101,11 @@ def useful(model: Any, groups: Sequence[Group]) -> float:
     adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
     head = base.get_output_embeddings().weight.numel()
     width = config.num_attention_heads * config.head_dim
+    again = opening(groups) * (len(groups) - steps) / len(groups)  # of a group's prompt, tokens that others compute
     total = 0.0
     for g in groups:
         p, lengths = len(g.prompt), [len(r) - 1 for r in g.responses]
-        tokens, scored = p + sum(lengths), sum(map(len, g.responses))
+        tokens, scored = p - again + sum(lengths), sum(map(len, g.responses))
         visible = p * (p + 1) / 2 + sum(n * p + n * (n + 1) / 2 for n in lengths)
         attention = 4 * visible * width * config.num_hidden_layers
         total += 2 * tokens * (3 * frozen + 3 * adapter) + 2 * scored * 3 * head + 4 * attention

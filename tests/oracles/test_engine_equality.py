@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
 from small_models import CONFIGS, GROUPS, OTHERS, Wide, apart, gradients, plain_logps, small
 from theodolite.engine.logprobs import token_logps
+from theodolite.engine.packing import STEM
+
+STEMMED = [replace(g, prompt=(*range(3, 3 + STEM), *g.prompt)) for g in GROUPS]
+"""the same behind an opening that a row computes once"""
 
 
+@pytest.mark.parametrize("groups", [GROUPS, STEMMED], ids=["apart", "stem"])
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("path", ["packed", "padded"])
-def test_float64_is_exact(name, path):
+def test_float64_is_exact(name, path, groups):
     model = small(name, torch.float64)
     with Wide():
-        truth, got = plain_logps(model), token_logps(model, GROUPS, path=path).policy
+        truth, got = plain_logps(model, groups), token_logps(model, groups, path=path).policy
         assert float((truth - got).detach().abs().max()) < 1e-10
         assert apart(gradients(model, truth), gradients(model, got)) < 1e-10
 
 
+@pytest.mark.parametrize("groups", [GROUPS, STEMMED], ids=["apart", "stem"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_float32_agrees(name):
+def test_float32_agrees(name, groups):
     model = small(name)
-    truth, got = plain_logps(model), token_logps(model, GROUPS, path="packed").policy
+    truth, got = plain_logps(model, groups), token_logps(model, groups, path="packed").policy
     assert float((truth - got).detach().abs().max()) < 1e-5
     assert apart(gradients(model, truth), gradients(model, got)) < 1e-5
 

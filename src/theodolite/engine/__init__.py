@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "token_logps": "logprobs",
+    "opening": "packing",
     "packs": "packing",
     "reference_mode": "reference",
     "ReferenceCache": "reference",

@@ -3,6 +3,8 @@
     prompt token i    attends to    prompt tokens <= i
     response token j  attends to    the whole prompt, and tokens <= j of the same response
 
+Where all prompts of a row begin alike, that beginning (the stem) stands in the row once and is part of every prompt.
+
 On CPU nothing larger than one segment is ever built. Attention of a response is the softmax over two sets of keys,
 prompt (full) and itself (causal); each part is one call of PyTorch's fused kernel, which returns its output o and
 its log-sum-exp l, and the parts are merged exactly:
@@ -193,12 +195,15 @@ class _SharedPrefix(torch.autograd.Function):
         out = _room(q)
         lse = q.new_empty(1, n, heads, dtype=torch.promote_types(q.dtype, torch.float32)).transpose(1, 2)
         for segment in layout.segments:
-            p = slice(*segment.prompt)
-            out[:, :, p], lse[:, :, p] = _kernel(q[:, :, p], k[:, :, p], v[:, :, p], is_causal=True, scale=scale)
+            q_prompt, k_prompt, v_prompt = (_prompt(x, layout.stem, segment) for x in (q, k, v))
+            o_prompt, l_prompt = _kernel(q_prompt, k_prompt, v_prompt, is_causal=True, scale=scale)
+            p = _computed(layout.stem, segment)  # of a stem before it, a later prompt repeats the queries in vain
+            known = o_prompt.shape[2] - (p.stop - p.start)
+            out[:, :, p], lse[:, :, p] = o_prompt[:, :, known:], l_prompt[:, :, known:]
             r = slice(segment.prompt[1], segment.end)
             if r.start == r.stop:
                 continue
-            o_prompt, l_prompt = _kernel(q[:, :, r], k[:, :, p], v[:, :, p], scale=scale)
+            o_prompt, l_prompt = _kernel(q[:, :, r], k_prompt, v_prompt, scale=scale)
             for s in _stretches(segment):
                 out[:, :, s], lse[:, :, s] = _kernel(q[:, :, s], k[:, :, s], v[:, :, s], is_causal=True, scale=scale)
             # sigmoid(l_prompt - l_self) = exp(l_prompt - l): the prompt's part of the merged output
@@ -214,29 +219,50 @@ class _SharedPrefix(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         dq, dk, dv = (_room(x) for x in (q, k, v))
+        stem, saved = ctx.layout.stem, (grad, q, k, v, out, lse)
 
-        def share(queries: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
-            return _kernel_backward(
-                grad[:, :, queries], q[:, :, queries], k[:, :, keys], v[:, :, keys], out[:, :, queries], lse[:, :, queries],
-                0.0, causal, scale=ctx.scale,
-            )  # fmt: skip
+        def share(given: Sequence[Tensor], causal: bool) -> tuple[Tensor, Tensor, Tensor]:
+            return _kernel_backward(*given, 0.0, causal, scale=ctx.scale)
 
         for segment in ctx.layout.segments:
-            p = slice(*segment.prompt)
-            dq[:, :, p], dk[:, :, p], dv[:, :, p] = share(p, p, True)
+            prompt = [_prompt(x, stem, segment) for x in saved]
+            p = _computed(stem, segment)
+            known = prompt[0].shape[2] - (p.stop - p.start)
+            if known:  # the stem's own queries were counted with the first prompt
+                prompt[0][:, :, :known] = 0
+            dq_prompt, dk_prompt, dv_prompt = share(prompt, True)
+            dq[:, :, p] = dq_prompt[:, :, known:]
             r = slice(segment.prompt[1], segment.end)
-            if r.start == r.stop:
-                continue
-            for s in _stretches(segment):
-                dq[:, :, s], dk[:, :, s], dv[:, :, s] = share(s, s, True)
-            for total, part, where in zip((dq, dk, dv), share(r, p, False), (r, p, p), strict=True):
-                total[:, :, where] += part
+            if r.start < r.stop:
+                for s in _stretches(segment):
+                    dq[:, :, s], dk[:, :, s], dv[:, :, s] = share([x[:, :, s] for x in saved], True)
+                g, q_r, _, _, o, l_r = (x[:, :, r] for x in saved)
+                parts = share([g, q_r, *prompt[2:4], o, l_r], False)
+                for total, part in zip((dq[:, :, r], dk_prompt, dv_prompt), parts, strict=True):
+                    total += part
+            for total, part in ((dk, dk_prompt), (dv, dv_prompt)):
+                total[:, :, p] = part[:, :, known:]
+                total[:, :, :known] += part[:, :, :known]
         return dq, dk, dv, None, None
 
 
 def _room(x: Tensor) -> Tensor:
     """An uninitialised tensor like x (1, H, N, D), laid out token by token as linear layers read and write it."""
     return x.new_empty(1, x.shape[2], x.shape[1], x.shape[3]).transpose(1, 2)
+
+
+def _prompt(x: Tensor, stem: int, segment: Any) -> Tensor:
+    """The whole prompt of a segment, (1, H, P, D) or (1, H, P) of x: a copy only where the stem lies apart from it."""
+    start, end = segment.prompt
+    if stem == 0:
+        return x[:, :, start:end]
+    return x[:, :, :end] if start == stem else torch.cat([x[:, :, :stem], x[:, :, start:end]], 2)
+
+
+def _computed(stem: int, segment: Any) -> slice:
+    """Tokens of the row that a segment's prompt computes: its own, and for the first segment the stem's."""
+    start, end = segment.prompt
+    return slice(0 if start == stem else start, end)
 
 
 def _stretches(segment: Any) -> list[slice]:
@@ -248,11 +274,12 @@ def written_out(q: Tensor, k: Tensor, v: Tensor, layout: Layout, rule: Rule) -> 
     """The formula itself, segment by segment, for what the kernel cannot do; see `Rule`."""
     out = []
     for segment in layout.segments:
-        p = slice(*segment.prompt)
-        out.append(_attend(q[:, :, p], k[:, :, p], v[:, :, p], 0, rule))
+        keys, values = (_prompt(x, layout.stem, segment) for x in (k, v))
+        p, length = _computed(layout.stem, segment), keys.shape[2]
+        out.append(_attend(q[:, :, p], keys, values, length - (p.stop - p.start), rule))
         for s in _stretches(segment):
-            keys, values = (torch.cat([x[:, :, p], x[:, :, s]], 2) for x in (k, v))
-            out.append(_attend(q[:, :, s], keys, values, p.stop - p.start, rule))
+            own = (torch.cat([seen, x[:, :, s]], 2) for seen, x in ((keys, k), (values, v)))
+            out.append(_attend(q[:, :, s], *own, length, rule))
     return torch.cat(out, 2)
 
 
@@ -275,10 +302,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, seen: int, rule: Rule) -> Tensor:
 
 def visible(layout: Layout, window: int | None = None) -> Callable[[Any, Any, Any, Any], Any]:
     """The rule as a FlexAttention mask function (batch, head, query index, key index) -> bool."""
-    position, owner, root = layout.position, layout.owner, layout.root
+    position, owner, root, stem = layout.position, layout.owner, layout.root, layout.stem
 
     def seen(_b: Any, _h: Any, q: Any, k: Any) -> Any:
-        own = ((owner[q] == owner[k]) | (root[q] == owner[k])) & (position[k] <= position[q])
+        own = ((owner[q] == owner[k]) | (root[q] == owner[k]) | (k < stem)) & (position[k] <= position[q])
         return own if window is None else own & (position[k] > position[q] - window)
 
     return seen

@@ -33,6 +33,7 @@ from theodolite.engine.packing import (
     Part,
     check,
     computed_tokens,
+    opening,
     pack_row,
     packs,
     pad_rows,
@@ -97,10 +98,9 @@ def token_logps(
     if len(parts) > len(groups):
         others = {n: _cut(others[n], groups, parts) for n, _ in compared.values()}
     cuts, starts = [p.group for p in parts], [first_row[p.number] + p.first for p in parts]
-    for numbers in packs(cuts, budget, cost):
-        lay = pack_row if route.packed else pad_rows
+    for numbers in packs(cuts, budget, cost, shared=opening(cuts) if route.packed else 0):
         part = [cuts[i] for i in numbers]
-        pack = lay(part, [starts[i] for i in numbers], device)
+        pack = _laid(route, part, [starts[i] for i in numbers], device)
         seen = {n: _seen(others[n], numbers, cuts, starts, pack) for n, _ in compared.values()}
         beside = {extra: (seen[n], kind) for extra, (n, kind) in compared.items()}
         found.append(_run(model, pack, route, own, position_ids(part, pack), beside))
@@ -167,6 +167,10 @@ def _offsets(sizes: list[int]) -> list[int]:
         out.append(total)
         total += size
     return out
+
+
+def _laid(route: Route, groups: Sequence[Group], first_row: Sequence[int], device: torch.device) -> Packed:
+    return pack_row(groups, first_row, device, opening(groups)) if route.packed else pad_rows(groups, first_row, device)
 
 
 def _run(
@@ -247,9 +251,8 @@ def _states(other: Other, groups: Sequence[Group]) -> tuple[Tensor, Head]:
         check(groups, _context(base))
         route = _route(model, "auto")
         check_positions(base, route.keys, groups, _context(base))
-        lay = pack_row if route.packed else pad_rows
         device = base.get_input_embeddings().weight.device
-        pack = lay(groups, _offsets([len(g) for g in groups]), device)
+        pack = _laid(route, groups, _offsets([len(g) for g in groups]), device)
         kept: list[tuple[Tensor, Head]] = []
 
         def keep(hidden: Tensor, head: Head) -> Values:
@@ -375,13 +378,13 @@ def _try_out(model: nn.Module, base: Any) -> tuple[Route, Route]:
     vocabulary = base.get_input_embeddings().weight.shape[0]
     groups = [
         Group(_some(5, vocabulary), (_some(4, vocabulary, 3), _some(3, vocabulary, 9))),
-        Group(_some(2, vocabulary, 1), (_some(4, vocabulary, 5),)),
+        Group((*_some(2, vocabulary), *_some(2, vocabulary, 1)), (_some(4, vocabulary, 5),)),
     ]
     dtypes = [base.get_input_embeddings().weight.dtype]
     device = base.get_input_embeddings().weight.device
 
     def attempt(packed: bool, lean: bool) -> Tensor:
-        pack = (pack_row if packed else pad_rows)(groups, [0, 2], device)
+        pack = pack_row(groups, [0, 2], device, stem=2) if packed else pad_rows(groups, [0, 2], device)
         return _collect(
             groups, pack.scored.row, pack.scored.column, [_run(model, pack, Route(packed, True, keys, lean=lean), ())]
         ).policy

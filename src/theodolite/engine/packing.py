@@ -5,7 +5,8 @@ For a prompt of P tokens and a response of L tokens, response token j is predict
     j = 0: the last prompt token          j > 0: response token j - 1
 
 so the last token of every response is a target only; nobody attends to it and it is left out of the row. A group
-thus costs P + sum(L_k - 1) computed tokens, where a padded batch computes K * (P + max L).
+thus costs P + sum(L_k - 1) computed tokens, where a padded batch computes K * (P + max L). What all prompts of a row
+begin with (a chat template's head, a system prompt, a rubric) is computed once for the row: its stem.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from torch import Tensor
 from theodolite.errors import DataError, UsageError
 from theodolite.types import Group
 
+STEM = 16
+"""shortest common opening worth a stem: what it saves must outweigh laying it before each prompt's attention"""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Where one group lies in the row: prompt [start, end), then responses [start, end) one after the other."""
+    """Where one group lies in the row: prompt [start, end) without the row's stem, then responses one after the other."""
 
     prompt: tuple[int, int]
     responses: tuple[tuple[int, int], ...]
@@ -38,9 +42,10 @@ class Segment:
 class Layout:
     """Who may attend to whom in a packed row of N tokens.
 
-    position: (N,) long, position ids; responses continue their prompt's.
-    owner: (N,) long, one number a prompt and one a response: tokens of one stretch of text.
-    root: (N,) long, the `owner` number of the prompt that the token may also see.
+    stem: the first so many tokens are the beginning of every prompt; everyone sees them.
+    position: (N,) long, position ids; prompts continue the stem's, responses their prompt's.
+    owner: (N,) long, one number a prompt and one a response: tokens of one stretch of text; -1 in the stem.
+    root: (N,) long, the `owner` number of the prompt that the token may also see; -1 in the stem.
     cache: what an attention backend derived from this layout (block masks), kept for the other layers.
     """
 
@@ -48,6 +53,7 @@ class Layout:
     position: Tensor
     owner: Tensor
     root: Tensor
+    stem: int = 0
     cache: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -132,18 +138,36 @@ def responses_of(group: Group, start: int, end: int) -> Group:
     return replace(group, responses=group.responses[start:end], **kept)
 
 
-def packs(groups: Sequence[Group], budget: int, cost: Callable[[Group], int] | None = None) -> list[list[int]]:
+def opening(groups: Sequence[Group]) -> int:
+    """How many tokens all prompts begin with and one row computes once; 0 where there are fewer than `STEM`.
+
+    Every prompt keeps at least its last token, which predicts its responses' first. Groups of a kind of their own
+    (placed ones, whose equal tokens may stand at different positions) share nothing.
+    """
+    if len(groups) < 2 or any(type(g) is not Group for g in groups):
+        return 0
+    first, last = min(g.prompt for g in groups), max(g.prompt for g in groups)  # the two that differ soonest
+    length = min(len(g.prompt) for g in groups) - 1
+    common = next((i for i in range(length) if first[i] != last[i]), length)
+    return common if common >= STEM else 0
+
+
+def packs(
+    groups: Sequence[Group], budget: int, cost: Callable[[Group], int] | None = None, *, shared: int = 0
+) -> list[list[int]]:
     """Group numbers split into packs of at most `budget` tokens each, as even as they come.
 
     Largest groups first, each into the emptiest pack (Graham 1969, longest processing time); the number of packs
     is the smallest for which that fits. A group larger than the budget gets a pack of its own; `split` cuts it
     before, where that is of use. Deterministic: ties go to the smaller number. Within a pack numbers ascend; packs come
     largest first, so that a budget too large for the memory shows in the first step and not in the last. cost: tokens
-    of a group, by default what the shared prefix computes.
+    of a group, by default what the shared prefix computes. shared: so many of them every pack computes only once
+    (`opening`).
     """
     _check_budget(budget)
     cost = cost or computed_tokens
-    sizes = [cost(g) for g in groups]
+    sizes = [cost(g) - shared for g in groups]
+    budget = max(1, budget - shared)
     order = sorted(range(len(groups)), key=lambda i: (-sizes[i], i))
     alone = [[i] for i in order if sizes[i] >= budget]
     rest = order[len(alone) :]
@@ -212,19 +236,23 @@ def check(groups: Sequence[Group], context: int | None = None) -> None:
                 raise DataError(f"{name} has {len(values)} {field_name} for {len(group)} responses; give one each.")
 
 
-def pack_row(groups: Sequence[Group], first_row: Sequence[int], device: torch.device | str = "cpu") -> Packed:
-    """These groups as one packed row. first_row: the row of each group's first response in the (R, T) result."""
-    tokens: list[int] = []
-    position: list[int] = []
-    owner: list[int] = []
-    root: list[int] = []
+def pack_row(
+    groups: Sequence[Group], first_row: Sequence[int], device: torch.device | str = "cpu", stem: int = 0
+) -> Packed:
+    """These groups as one packed row. first_row: the row of each group's first response in the (R, T) result.
+
+    stem: the first so many tokens of every prompt are equal, and computed once (`opening`). Every prompt is longer.
+    """
+    tokens = list(groups[0].prompt[:stem])
+    position = list(range(stem))
+    owner, root = [-1] * stem, [-1] * stem
     segments: list[Segment] = []
     scored: list[tuple[int, int, int, int]] = []
     for group, row in zip(groups, first_row, strict=True):
         start, trunk = len(tokens), len(segments) + sum(len(s.responses) for s in segments)
-        prompt_end = start + len(group.prompt)
-        tokens += group.prompt
-        position += range(len(group.prompt))
+        prompt_end = start + len(group.prompt) - stem
+        tokens += group.prompt[stem:]
+        position += range(stem, len(group.prompt))
         places = []
         for k, response in enumerate(group.responses):
             begin = len(tokens)
@@ -237,13 +265,13 @@ def pack_row(groups: Sequence[Group], first_row: Sequence[int], device: torch.de
                 for j, token in enumerate(response)
                 if weights is None or weights[j] != 0
             ]
-        owner += [trunk] * len(group.prompt)
+        owner += [trunk] * (prompt_end - start)
         for k, (begin, end) in enumerate(places):
             owner += [trunk + 1 + k] * (end - begin)
         root += [trunk] * (len(tokens) - start)
         segments.append(Segment((start, prompt_end), tuple(places)))
     positions, owners, roots = (torch.tensor(x, dtype=torch.long, device=device) for x in (position, owner, root))
-    layout = Layout(tuple(segments), positions, owners, roots)
+    layout = Layout(tuple(segments), positions, owners, roots, stem)
     return Packed(torch.tensor([tokens], dtype=torch.long, device=device), _scored(scored, device), layout)
 
 

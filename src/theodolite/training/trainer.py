@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, Trainer
 
 from theodolite.engine.logprobs import token_logps
-from theodolite.engine.packing import packs
+from theodolite.engine.packing import opening, packs
 from theodolite.errors import CheckFailed, UsageError
 from theodolite.objectives.combine import Objective
 from theodolite.objectives.shared import SHARED
@@ -226,7 +226,7 @@ def _packs(items: Sequence[Item], budget: int) -> list[list[int]]:
         Group(i.bundle[0].prompt, tuple(r for g in i.bundle for r in (*g.responses, *_more(i.bundle, g))))
         for i in items
     ]
-    return packs(joined, budget)
+    return packs(joined, budget, shared=opening([g for i in items for g in i.bundle]))
 
 
 def _more(bundle: Bundle, group: Group) -> tuple[tuple[int, ...], ...]:

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from small_models import GROUPS, Wide, apart, gradients, plain_logps, small
 from theodolite.engine import token_logps
 from theodolite.engine.logprobs import head_of, inner
+from theodolite.engine.packing import STEM
 from theodolite.errors import DataError, ModelError, UsageError
 from theodolite.types import Group, Role
 
 tokens = st.integers(3, 39)
 responses = st.lists(st.lists(tokens, min_size=1, max_size=6).map(tuple), min_size=1, max_size=9).map(tuple)
 ragged = st.builds(Group, st.lists(tokens, min_size=1, max_size=8).map(tuple), responses)
-batches = st.lists(ragged, min_size=1, max_size=4)
+apart_ones = st.lists(ragged, min_size=1, max_size=4)
+stemmed = apart_ones.map(lambda groups: [replace(g, prompt=(*range(3, 3 + STEM), *g.prompt)) for g in groups])
+batches = apart_ones | stemmed
 
 LLAMA = small("llama", torch.float64)
 
@@ -91,6 +94,19 @@ def test_no_pass_without_gradient_is_larger_than_the_budget(path):
     seen.clear()
     assert token_logps(model, [group], path=path, budget=16).policy.requires_grad
     assert seen == [28 if path == "packed" else 48], "with gradient a group stays whole"
+
+
+def test_an_opening_of_all_prompts_is_computed_once():
+    """16 shared tokens, then 2 + 1 and 3 + 2 computed ones; a pack of one group has nobody to share with."""
+    model, head = small("llama"), tuple(range(3, 3 + STEM))
+    groups = [Group((*head, 30, 31), ((7, 8),)), Group((*head, 32, 33, 34), ((7, 8, 9),))]
+    token_logps(model, groups)  # the trial is over
+    seen = []
+    model.get_input_embeddings().register_forward_pre_hook(lambda module, given: seen.append(given[0].numel()))
+    token_logps(model, groups, path="packed")
+    token_logps(model, groups, path="packed", budget=STEM + 8)
+    token_logps(model, groups, path="packed", budget=STEM + 7)
+    assert seen == [STEM + 8, STEM + 8, STEM + 5, STEM + 3]
 
 
 def test_what_the_groups_say_arrives():

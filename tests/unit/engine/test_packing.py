@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theodolite.engine.packing import check, computed_tokens, pack_row, packs, pad_rows, padded_tokens, split
+from theodolite.engine.packing import (
+    STEM,
+    check,
+    computed_tokens,
+    opening,
+    pack_row,
+    packs,
+    pad_rows,
+    padded_tokens,
+    split,
+)
 from theodolite.engine.positions import Placed
 from theodolite.errors import DataError, UsageError
 from theodolite.types import Group
@@ -34,6 +44,44 @@ def test_the_same_group_padded():
     pack = pad_rows([PAIR], [0])
     assert pack.tokens.tolist() == [[5, 6, 7, 8, 0], [5, 6, 7, 10, 11]]
     assert pack.scored.source.tolist() == [2, 3, 7, 8, 9]
+
+
+def test_a_row_with_a_stem_by_hand():
+    """Stem 5 6; prompts 7 and 4 3 behind it; the first group's responses compute 8 and 10 11, the second's 9."""
+    pack = pack_row([PAIR, Group((5, 6, 4, 3), ((9, 2),))], [0, 2], stem=2)
+    assert pack.tokens.tolist() == [[5, 6, 7, 8, 10, 11, 4, 3, 9]]
+    assert pack.layout.position.tolist() == [0, 1, 2, 3, 3, 4, 2, 3, 4]
+    assert pack.layout.owner.tolist() == [-1, -1, 0, 1, 2, 2, 3, 3, 4]
+    assert pack.layout.root.tolist() == [-1, -1, 0, 0, 0, 0, 3, 3, 3]
+    assert [(s.prompt, s.responses) for s in pack.layout.segments] == [((2, 3), ((3, 4), (4, 6))), ((6, 8), ((8, 9),))]
+    assert pack.scored.source.tolist() == [2, 3, 2, 4, 5, 7, 8]
+    assert pack.scored.target.tolist() == [8, 9, 10, 11, 12, 9, 2]
+
+
+def test_the_opening_that_prompts_share():
+    head = tuple(range(100, 100 + STEM))
+    texts = [(*head, 1, 2), (*head, 1, 3, 4), (*head, 1, 2, 5)]
+    assert opening([Group(t, ((9,),)) for t in texts]) == STEM + 1  # and every prompt keeps a token of its own
+    assert opening([Group(t, ((9,),)) for t in (texts[0], texts[0])]) == STEM + 1
+    assert opening([Group(t[1:], ((9,),)) for t in (texts[0], texts[0][:-1])]) == 0, "too short to pay"
+    assert opening([Group(texts[0], ((9,),))]) == 0, "nobody to share with"
+    assert opening([Group(texts[0], ((9,),)), Placed(texts[1], ((9,),), positions=tuple(range(STEM + 3)))]) == 0
+
+
+@given(st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=6), min_size=2, max_size=6))
+def test_the_opening_is_the_longest(ends):
+    prompts = [(7,) * STEM + tuple(e) for e in ends]
+    found, room = opening([Group(p, ((9,),)) for p in prompts]), min(map(len, prompts)) - 1
+    assert len({p[:found] for p in prompts}) == 1
+    assert found == room or len({p[: found + 1] for p in prompts}) > 1
+
+
+def test_packs_count_a_shared_opening_once():
+    """Four groups of 20 tokens, 16 of them shared: 16 + 4 * 4 = 32."""
+    groups = [group(20, 1)] * 4
+    assert packs(groups, 32) == [[0], [1], [2], [3]]
+    assert packs(groups, 32, shared=16) == [[0, 1, 2, 3]]
+    assert packs(groups, 31, shared=16) == [[0, 2], [1, 3]]
 
 
 def test_unscored_tokens_are_computed_but_not_scored():
