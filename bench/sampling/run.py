@@ -1,13 +1,13 @@
 """How many useful tokens a second does LocalSampler draw, against `model.generate` at its best batch size?
 
-    python bench/sampling/run.py [--json FILE] [--quick] [--model NAME_OR_PATH]
+    python bench/sampling/run.py [--json FILE] [--quick] [--model NAME_OR_PATH] [--llama-server FILE --gguf FILE ...]
 
 Two workloads over the first 32 single-turn instructions of just-eval, 8 samples each, temperature 1, no filters:
 `natural` stops at the end of the turn or after 256 new tokens, `fixed` draws exactly 64. A token is useful up to and
 including the end-of-turn token; what is computed for rows that have finished is not. `generate` is measured once at
-128 and 256 rows (fewer are slower: 84 tokens a second at 32, 133 at 64) and at its best as often as ours; medians.
-peak_share is the share of the machine's measured matmul peak that goes into useful products: 2 FLOPs per weight and
-token, each prompt once, attention not counted.
+each of `--generate-rows` and at its best as often as ours, llama.cpp's server, where one is given (see `llama_cpp.py`),
+likewise at 32 and 64 slots; medians. peak_share is the share of the machine's measured matmul peak that goes into
+useful products: 2 FLOPs per weight and token, each prompt once, attention not counted.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import torch
 
 from theodolite.engine import LocalSampler, Sampling
@@ -44,11 +45,12 @@ class Plan:
     natural_tokens: int = 256
     fixed_tokens: int = 64
     batches: tuple[int, ...] = (128, 256)
+    slots: tuple[int, ...] = (32, 64)
     repeats: int = 3
     generate_repeats: int = 3
 
 
-QUICK = Plan(prompts=16, natural_tokens=96, fixed_tokens=32, batches=(64, 128), generate_repeats=1)
+QUICK = Plan(prompts=16, fixed_tokens=32, batches=(128,), slots=(64,), generate_repeats=1)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Run:
 
     tokens: int
     seconds: float
-    cpu_seconds: float
+    cpu_seconds: float | None  # None: spent in another process
     mean_length: float
 
     @property
@@ -85,6 +87,39 @@ def ours(loaded: Any, prompts: list[Example], new: int, fixed: bool, seed: int, 
         sampler.processors = (never(end_ids(loaded.tokenizer, loaded.model)),)
     out = sampler.sample(prompts, Sampling(k=K, max_new_tokens=new, seed=seed))
     return [len(r.tokens or ()) for e in out for r in e.responses]
+
+
+@dataclass(frozen=True)
+class Llama:
+    """llama.cpp's server: the program, the weights it shall answer with, and options of its own."""
+
+    binary: Path
+    weights: tuple[Path, ...]
+    options: tuple[str, ...]
+
+    def best(
+        self, prompts: list[Example], new: int, fixed: bool, plan: Plan, say: Callable[[str, Run], Run]
+    ) -> dict[str, Any]:
+        """File name -> the summary of its fastest number of slots, as often repeated as ours."""
+        return {w.name: self._best(w, prompts, new, fixed, plan, say) for w in self.weights}
+
+    def _best(
+        self, weights: Path, prompts: list[Example], new: int, fixed: bool, plan: Plan, say: Callable[[str, Run], Run]
+    ) -> dict[str, Any]:
+        positions = 256 + new
+
+        def once(slots: int, seed: int) -> Run:
+            with llama_cpp.server(self.binary, weights, slots, positions, fixed, self.options) as url:
+                start = time.perf_counter()
+                tokens = llama_cpp.answer(url, prompts, K, new, seed, slots)
+                run = Run(tokens, time.perf_counter() - start, None, tokens / (K * len(prompts)))
+            return say(f"llama.cpp, {slots} slots, {weights.name}", run)
+
+        first = {slots: once(slots, 0) for slots in plan.slots}
+        best = max(first, key=lambda slots: first[slots].speed)
+        runs = [first[best], *(once(best, s) for s in range(1, plan.generate_repeats))]
+        by_slots = {str(s): run.speed for s, run in first.items()}
+        return summary(runs) | {"slots": best, "by_slots": by_slots, "bytes": weights.stat().st_size}
 
 
 def never(ids: set[int]) -> Callable[[list[list[int]], torch.Tensor], torch.Tensor]:
@@ -185,8 +220,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(loaded: Any, plan: Plan, fixed: bool, peak: float) -> dict[str, Any]:
-    """One workload: ours and generate in turn, then medians."""
+def measure(loaded: Any, plan: Plan, fixed: bool, peak: float, llama: Llama | None) -> dict[str, Any]:
+    """One workload: ours, generate and llama.cpp in turn, then medians."""
     prompts = examples(plan.prompts)
     new = plan.fixed_tokens if fixed else plan.natural_tokens
     name = f"fixed {new}" if fixed else f"natural <= {new}"
@@ -209,6 +244,7 @@ def measure(loaded: Any, plan: Plan, fixed: bool, peak: float) -> dict[str, Any]
         say(f"generate, {best} rows", timed(lambda s=s: theirs(loaded, prompts, new, fixed, s, best))) for s in again
     ]
     half = [say("ours in bfloat16", timed(lambda: ours(loaded, prompts, new, fixed, 0, dtype="bfloat16")))]
+    third = llama.best(prompts, new, fixed, plan, say) if llama else {}
     speed = statistics.median(r.speed for r in mine)
     middle = min(mine, key=lambda r: abs(r.speed - speed))
     drawn, prefill = useful_flops(loaded, prompts, middle.tokens)
@@ -221,6 +257,8 @@ def measure(loaded: Any, plan: Plan, fixed: bool, peak: float) -> dict[str, Any]
         "peak_share_drawn_tokens_only": drawn / middle.seconds / peak,
         "ours": summary(mine),
         "ours_bfloat16": summary(half),
+        "llama_cpp": third or "not measured: give --llama-server and --gguf",
+        "speed_ratio_llama_cpp": {name: speed / found["tokens_per_second"] for name, found in third.items()},
         "generate": summary(other) | {"rows": best, "by_rows": {str(r): run.speed for r, run in first.items()}},
     }
 
@@ -230,13 +268,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--quick", action="store_true", help="smaller workloads, within ten minutes")
     parser.add_argument("--workloads", nargs="+", choices=["natural", "fixed"], default=["natural", "fixed"])
+    parser.add_argument("--generate-rows", nargs="+", type=int, help="batch sizes of generate (default: 128 256)")
+    parser.add_argument("--llama-server", type=Path, help="llama.cpp's llama-server, to be measured too")
+    parser.add_argument("--gguf", nargs="+", type=Path, default=[], help="its weights, one or more files")
+    parser.add_argument("--llama-options", default="", help="further options of the server")
     parser.add_argument("--model", default="smollm2-135m-instruct", help="a name or a folder")
     args = parser.parse_args()
     plan = QUICK if args.quick else Plan()
+    if args.generate_rows:
+        plan = replace(plan, batches=tuple(args.generate_rows))
+    if bool(args.llama_server) != bool(args.gguf):
+        raise SystemExit("--llama-server and --gguf go together.")
+    llama = Llama(args.llama_server, tuple(args.gguf), tuple(args.llama_options.split())) if args.gguf else None
     about = machine()
     loaded = load_model(args.model, device="cpu")
     peak = matmul_peak(torch.float32)
-    blocks = {name: measure(loaded, plan, name == "fixed", peak) for name in args.workloads}
+    blocks = {name: measure(loaded, plan, name == "fixed", peak, llama) for name in args.workloads}
     few = examples(16)
     where = {
         "ours": profile(lambda: ours(loaded, few, 8, True, 0)),
@@ -260,7 +307,6 @@ def main() -> None:
         "where_a_step_goes": where,
         "matmul_peak_gflops": {"float32": peak_now / 1e9, "bfloat16": matmul_peak(torch.bfloat16) / 1e9},
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "llama_cpp": "not measured: it is not a dependency and was not installed",
         "model": args.model,
     }
     text = json.dumps(result, indent=2)
