@@ -58,6 +58,7 @@ class Drawer:
 
     def __init__(self) -> None:
         self._scratch: Tensor | None = None
+        self._room: Tensor | None = None
 
     def __call__(
         self, logits: Tensor, u: Tensor, filters: Filters, shaped: Tensor | None = None
@@ -92,13 +93,20 @@ class Drawer:
             token = (logits if shaped is None else shaped).argmax(-1)
         else:
             if shaped is not None or filters.temperature != 1 or not filters.plain:
-                scaled = (logits if shaped is None else shaped) / filters.temperature
+                scaled = self._scaled(logits if shaped is None else shaped, filters.temperature)
                 mass = self._exp(scaled, _finite(scaled.amax(-1, keepdim=True)))
                 if not filters.plain:
                     mass[:, : scaled.shape[-1]].masked_fill_(scaled < lowest_kept(scaled, filters), 0.0)
             token = pick(mass, u.to(mass.device))
         logp = logits.gather(-1, token[:, None]).squeeze(-1).double() - log_z
         return token.tolist(), logp.tolist()
+
+    def _scaled(self, logits: Tensor, temperature: float) -> Tensor:
+        if temperature == 1:
+            return logits
+        if self._room is None or self._room.shape[-1] != logits.shape[-1] or self._room.device != logits.device:
+            self._room = torch.empty(CHUNK, logits.shape[-1], dtype=logits.dtype, device=logits.device)
+        return torch.div(logits, temperature, out=self._room[: len(logits)])
 
     def _exp(self, logits: Tensor, top: Tensor) -> Tensor:
         """(n, W) exp(logits - top), W = V rounded up to whole blocks; the surplus is zero."""
