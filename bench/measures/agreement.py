@@ -12,11 +12,11 @@ from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as their_fleiss
 
 from theodolite import stats
-from theodolite.measures.agreement import bags, codes, fleiss_of_sums, fleiss_units
 from theodolite.measures.call import evaluate
-from theodolite.measures.correlation import spearman_influence
-from theodolite.measures.kappa import kappa
-from theodolite.measures.krippendorff import Metric, alpha
+from theodolite.measures.raters.agreement import bags, codes, fleiss_of_sums, fleiss_units
+from theodolite.measures.raters.correlation import spearman_influence
+from theodolite.measures.raters.kappa import kappa
+from theodolite.measures.raters.krippendorff import Metric, alpha
 from theodolite.measures.records import Ratings
 
 Case = tuple[str, str, Callable[[], float], Callable[[], float]]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from theodolite.measures.bradley_terry import ELO, bootstrap, fit
-from theodolite.measures.designs import tournament_wins
-from theodolite.measures.matches import Matches
+from theodolite.measures.arenas.bradley_terry import ELO, bootstrap, fit
+from theodolite.measures.arenas.designs import tournament_wins
+from theodolite.measures.arenas.matches import Matches
 
 Case = tuple[str, str, Callable[[], float], Callable[[], float]]
 ROUNDS, MODELS = 50, 20

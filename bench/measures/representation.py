@@ -40,7 +40,7 @@ def _ratings(n: int) -> list[Case]:
 
 
 def _kernels(n: int) -> list[Case]:
-    from theodolite.measures.cka import cka
+    from theodolite.measures.likeness.cka import cka
 
     few = min(n, PAIRWISE)
     rng = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def _kernels(n: int) -> list[Case]:
 def _clusters(n: int) -> list[Case]:
     from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
 
-    from theodolite.measures.separation import ClassSums, davies_bouldin, pairwise_extremes
+    from theodolite.measures.likeness.separation import ClassSums, davies_bouldin, pairwise_extremes
 
     rng = np.random.default_rng(0)
     label = np.arange(n) % 2

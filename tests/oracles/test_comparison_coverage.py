@@ -13,9 +13,9 @@ from scipy.special import expit
 
 from theodolite import stats
 from theodolite.measures import compare
-from theodolite.measures.bradley_terry import ELO, bootstrap
+from theodolite.measures.arenas.bradley_terry import ELO, bootstrap
+from theodolite.measures.arenas.matches import read_matches
 from theodolite.measures.call import evaluate
-from theodolite.measures.matches import read_matches
 from theodolite.measures.records import Ratings, Records
 
 SETS, RESAMPLES = 2000, 500

@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 
 from theodolite import stats
 from theodolite.measures.call import evaluate
-from theodolite.measures.krippendorff import Bags, disagreements
+from theodolite.measures.raters.krippendorff import Bags, disagreements
 from theodolite.measures.records import Ratings, Records
 
 SETS, RESAMPLES = 2000, 500

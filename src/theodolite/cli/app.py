@@ -53,9 +53,23 @@ def main() -> None:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped. Run the same command again to continue where it stopped.", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as end:
+        stop = _interrupt(end)
+        if stop is None:
+            raise
+        told = str(stop) if type(stop) is KeyboardInterrupt else ""  # other kinds speak to Python, not to a terminal
+        letter = (
+            told or "stopped. A run, a study or a survey continues where it stopped when the same command is given."
+        )
+        print(f"\n{letter}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _interrupt(end: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C behind the end of a command: typer turns it into an exit and says nothing."""
+    while end is not None and not isinstance(end, KeyboardInterrupt):
+        end = end.__cause__ or end.__context__
+    return end

@@ -55,7 +55,7 @@ def arena(
         return
     import numpy as np
 
-    from theodolite.measures import designs
+    from theodolite.measures.arenas import designs
 
     rng = np.random.default_rng(seed)
     found = [

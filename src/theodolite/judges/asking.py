@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from theodolite.engine.remote import SamplingStopped
-from theodolite.engine.sampling import Sampler, Sampling
+from theodolite.engine.sampling import Sampler, Sampling, SamplingInterrupted
 from theodolite.judges.verdict import Progress
 from theodolite.types import Example, Message
 
@@ -26,17 +26,17 @@ class Written:
 
 
 class WritingStopped(Exception):
-    """The server was lost. done: what came of requests before, by place in the list."""
+    """The server was lost, or (by_user) Ctrl-C came. done: what came of requests before, by place in the list."""
 
-    def __init__(self, letter: str, done: Mapping[int, Written]) -> None:
+    def __init__(self, letter: str, done: Mapping[int, Written], by_user: bool = False) -> None:
         super().__init__(letter)
-        self.letter, self.done = letter, dict(done)
+        self.letter, self.done, self.by_user = letter, dict(done), by_user
 
 
 def write(
     sampler: Sampler, requests: Sequence[Sequence[Message]], cfg: Sampling, progress: Progress | None = None
 ) -> list[Written]:
-    """`cfg.k` texts for each request, in the order given; raises WritingStopped where the server is lost.
+    """`cfg.k` texts for each request, in the order given; raises WritingStopped on Ctrl-C or where the server is lost.
 
     A request that leaves no room in a local model's context is not sent. One that a server refuses as malformed or too
     long has no text and says so; where nothing at all is answered, the refusal is the letter.
@@ -52,6 +52,8 @@ def write(
     while waiting:
         try:
             done = sampler.sample(waiting, cfg, progress=_counting(progress, len(requests), len(waiting), cfg.k))
+        except SamplingInterrupted as stopped:
+            raise WritingStopped("judging was interrupted.", _answered(out | _written(stopped.done)), True) from stopped
         except SamplingStopped as stopped:
             done = stopped.done
             out |= _written(done)

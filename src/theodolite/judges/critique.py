@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -15,7 +15,16 @@ from theodolite.judges.asking import WritingStopped, Written, write
 from theodolite.judges.norms import check_norms, rubrics_for
 from theodolite.judges.parse import parse_grade, parse_name, parse_winner
 from theodolite.judges.rubric import Rubric, scenarios
-from theodolite.judges.verdict import Answer, Comparison, JudgingStopped, Progress, Verdict, Winner
+from theodolite.judges.verdict import (
+    Answer,
+    Comparison,
+    JudgingInterrupted,
+    JudgingStopped,
+    Progress,
+    Undecided,
+    Verdict,
+    Winner,
+)
 from theodolite.judges.wording import grade_messages, pair_messages, scenario_messages
 from theodolite.registry import register
 from theodolite.types import Message
@@ -74,7 +83,7 @@ class _Writer:
         try:
             written = write(self.sampler, [scenario_messages(p) for p in different], brief)
         except WritingStopped as stopped:
-            raise JudgingStopped(stopped.letter, {}) from stopped
+            raise _undecided(stopped, {}) from stopped
         names = ("default", *scenarios().scenarios)
         found = {p: (parse_name(w.texts[0], names) if w.texts else None) for p, w in zip(different, written)}
         return [found[p] or "default" for p in prompts]
@@ -89,8 +98,7 @@ class _Writer:
         try:
             written = write(self.sampler, requests, self.sampling, progress)
         except WritingStopped as stopped:
-            done = {i: read(w, rubrics[i]) for i, w in stopped.done.items()}
-            raise JudgingStopped(stopped.letter, done) from stopped
+            raise _undecided(stopped, {i: read(w, rubrics[i]) for i, w in stopped.done.items()}) from stopped
         return [read(w, r) for w, r in zip(written, rubrics, strict=True)]
 
 
@@ -118,7 +126,7 @@ class CritiquePair:
         self.writer = _Writer(self.cfg, means)
 
     def compare(self, items: Sequence[Comparison], *, progress: Progress | None = None) -> list[Verdict]:
-        """Raises JudgingStopped, with the verdicts given so far, when a server is lost."""
+        """Raises Undecided, with the verdicts given so far, on Ctrl-C or when a server is lost."""
         rubrics = self.writer.rubrics(items, self.cfg.scenario)
         requests = [pair_messages(i, r, critique=self.cfg.critique) for i, r in zip(items, rubrics)]
         return self.writer.verdicts(requests, rubrics, _vote, progress)
@@ -151,7 +159,7 @@ class CritiqueGrade:
         return (self.cfg.low + self.cfg.high) / 2
 
     def grade(self, items: Sequence[Answer], *, progress: Progress | None = None) -> list[Verdict]:
-        """Raises JudgingStopped, with the verdicts given so far, when a server is lost."""
+        """Raises Undecided, with the verdicts given so far, on Ctrl-C or when a server is lost."""
         cfg = self.cfg
         rubrics = self.writer.rubrics(items, cfg.scenario)
         requests = [
@@ -165,6 +173,10 @@ class CritiqueGrade:
         if not grades:
             return Verdict(raw=raw, why=written.why or "unparsed", meta=meta)
         return Verdict(grade=sum(grades) / len(grades), raw=raw, meta=meta | {"grades": grades})
+
+
+def _undecided(stopped: WritingStopped, done: Mapping[int, Verdict]) -> Undecided:
+    return (JudgingInterrupted if stopped.by_user else JudgingStopped)(stopped.letter, done)
 
 
 def _vote(written: Written, rubric: Rubric) -> Verdict:

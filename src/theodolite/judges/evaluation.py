@@ -15,7 +15,7 @@ from theodolite.judges.orders import BothOrders
 from theodolite.judges.records import VerdictFile, key_of
 from theodolite.judges.rubric import scenarios
 from theodolite.judges.trials import Trials
-from theodolite.judges.verdict import Answer, Comparison, GradingJudge, Judge, JudgingStopped, Progress, Verdict
+from theodolite.judges.verdict import Answer, Comparison, GradingJudge, Judge, Progress, Undecided, Verdict
 from theodolite.judges.wording import asks
 
 CHUNK = 32
@@ -140,9 +140,10 @@ def _asked(
 
         try:
             keep(dict(enumerate(ask([shown[n] for n in numbers], progress))))
-        except JudgingStopped as stopped:
+        except Undecided as stopped:
             keep(stopped.done)
-            raise ServerError(_stopped(str(stopped), entrant.name, keys, store)) from stopped
+            letter = _stopped(str(stopped), entrant.name, keys, store)
+            raise (ServerError if isinstance(stopped, ServerError) else KeyboardInterrupt)(letter) from stopped
     return [store[k] for k in keys]
 
 

@@ -11,9 +11,9 @@ from theodolite.judges.verdict import (
     Answer,
     Comparison,
     GradingJudge,
-    JudgingStopped,
     PairJudge,
     Progress,
+    Undecided,
     Verdict,
     Winner,
 )
@@ -86,8 +86,8 @@ class Jury:
         for i, (name, judge) in enumerate(self.judges.items()):
             try:
                 given[name] = judge.compare(items, progress=_part(progress, i, len(self.judges)))
-            except JudgingStopped as stopped:  # a vote without all jurors would not be this jury's
-                raise JudgingStopped(str(stopped), {}) from stopped
+            except Undecided as stopped:  # a vote without all jurors would not be this jury's
+                raise stopped.about({}) from stopped
         return [majority({n: v[i] for n, v in given.items()}, self.weights) for i in range(len(items))]
 
 
@@ -105,8 +105,8 @@ class GradingJury:
         for i, (name, judge) in enumerate(self.judges.items()):
             try:
                 given[name] = judge.grade(items, progress=_part(progress, i, len(self.judges)))
-            except JudgingStopped as stopped:
-                raise JudgingStopped(str(stopped), {}) from stopped
+            except Undecided as stopped:
+                raise stopped.about({}) from stopped
         return [mean_grade({n: v[i] for n, v in given.items()}, self.weights) for i in range(len(items))]
 
 
@@ -128,10 +128,10 @@ class ByGrade:
         different = list(dict.fromkeys(a for pair in pairs for a in pair))
         try:
             graded = dict(zip(different, self.judge.grade(different, progress=progress), strict=True))
-        except JudgingStopped as stopped:
+        except Undecided as stopped:
             known = {different[i]: v for i, v in stopped.done.items()}
             done = {i: self._one(known[a], known[b]) for i, (a, b) in enumerate(pairs) if a in known and b in known}
-            raise JudgingStopped(str(stopped), done) from stopped
+            raise stopped.about(done) from stopped
         return [self._one(graded[a], graded[b]) for a, b in pairs]
 
     def _one(self, a: Verdict, b: Verdict) -> Verdict:

@@ -116,9 +116,24 @@ class GradingJudge(Protocol):
 Judge = PairJudge | GradingJudge
 
 
-class JudgingStopped(ServerError):
-    """The server stopped answering in the middle. done: the verdicts that were given, by place in the list."""
+class Undecided(BaseException):
+    """Judging ended before its end: Ctrl-C (`JudgingInterrupted`) or a lost server (`JudgingStopped`).
+
+    done: the verdicts that were given, by place in the list.
+    """
 
     def __init__(self, letter: str, done: Mapping[int, Verdict]) -> None:
         super().__init__(letter)
         self.done = dict(done)
+
+    def about(self, done: Mapping[int, Verdict]) -> Undecided:
+        """The same end, for a judge that makes other verdicts of what was given."""
+        return type(self)(str(self), done)
+
+
+class JudgingStopped(Undecided, ServerError):
+    """The server stopped answering in the middle."""
+
+
+class JudgingInterrupted(Undecided, KeyboardInterrupt):
+    """Ctrl-C in the middle; a KeyboardInterrupt to everyone who does not ask what is done."""

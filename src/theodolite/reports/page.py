@@ -132,10 +132,14 @@ def _environment() -> Environment:
         "compact": words.compact,
         "percent": words.percent,
     }
-    env.globals["css"] = Markup(
-        resources.files("theodolite.reports").joinpath("templates/page.css").read_text(encoding="utf-8")
-    )
+    env.globals["css"] = Markup(stylesheet())
     return env
+
+
+@functools.cache
+def stylesheet() -> str:
+    """The one style sheet of all pages: light, dark, narrow and paper."""
+    return resources.files("theodolite.reports").joinpath("templates/page.css").read_text(encoding="utf-8")
 
 
 def typeset(value: Any) -> Markup:

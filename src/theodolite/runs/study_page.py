@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from theodolite.reports.page import stylesheet
+
 WIDTH, ROW, LEFT, RIGHT = 720, 26, 190, 70
+LONG = 110
+"""characters; a claim longer than this is no headline"""
 Result = Mapping[str, Any]
 
-STYLE = """:root{color-scheme:light dark;--line:#8884;--ink:currentColor;--mark:#1f6f8b}
-@media(prefers-color-scheme:dark){:root{--mark:#6cc3de}}
-body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem}
-h1{line-height:1.2}table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%;margin:1rem 0}
-th,td{text-align:right;padding:.25rem .5rem;border-bottom:1px solid var(--line)}th:first-child,td:first-child{text-align:left}
-th{font-weight:600}.soft{opacity:.75;font-size:.9em}svg{width:100%;height:auto}svg text{font:13px system-ui,sans-serif;fill:var(--ink)}
-.scroll{overflow-x:auto}"""
+STYLE = """svg{width:100%} th,td{text-align:right} th:first-child,td:first-child{text-align:left} td:first-child{white-space:nowrap}
+h2+.aside{margin-top:-.4rem}"""
+"""what a study adds to the sheet of all pages"""
 
 
 def html(result: Result) -> str:
@@ -27,12 +27,18 @@ def html(result: Result) -> str:
         "given; what other seeds give stands beside them."
     )
     parts = [_scenario(s, i, result["seeds"]) for i, s in enumerate(result["scenarios"])]
+    title, claim = result["title"], sentence(result)
+    claim = claim[0].upper() + claim[1:]
+    # a claim that is too long for a headline stands below the title
+    opening = f'<p class="kicker"><span>{escape(title)}</span></p><h1>{escape(claim)}</h1>'
+    if len(claim) > LONG:
+        opening = f'<h1>{escape(title)}</h1><p class="standfirst">{escape(claim)}</p>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>{escape(result['title'])}</title><style>{STYLE}</style></head><body><main>"
-        f"<h1>{escape(result['title'])}</h1><p>{escape(lead)}</p>{''.join(parts)}{_failed(result)}{_foot(result)}"
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>{escape(title)}</title><style>{stylesheet()}{STYLE}</style></head><body><header>"
+        f'{opening}<p class="lead">{escape(lead)}</p></header><main>{"".join(parts)}{_failed(result)}{_foot(result)}'
         "</main></body></html>\n"
     )
 
@@ -53,10 +59,15 @@ def sentence(result: Result) -> str:
 def _scenario(s: Result, number: int, seeds: Sequence[int]) -> str:
     start = f" after {escape(str(s['start'].get('objective', 'sft')))}" if s["start"] is not None else ""
     if not s["objectives"]:
-        return f"<h2>{escape(s['title'])}</h2><p>No objective could be run from {escape(s['model'])}{start}.</p>"
+        return (
+            f"<section><h2>{escape(s['title'])}</h2>"
+            f"<p>No objective could be run from {escape(s['model'])}{start}.</p></section>"
+        )
     return (
-        f'<h2>{escape(s["title"])}</h2><p class="soft">from {escape(s["model"])}{start}</p>'
-        f"{_picture(s, number)}<div class=scroll>{_table(s, seeds)}</div>{_sensitivity(s)}"
+        f'<section><h2>{escape(s["title"])}</h2><p class="aside">from {escape(s["model"])}{start}</p>'
+        f"<figure>{_picture(s, number)}<figcaption>Dot and bar: accuracy over all seeds and its interval. Rings: single "
+        f'seeds. Dashed: chance.</figcaption></figure><div class="scroll" tabindex="0">{_table(s, seeds)}</div>'
+        f"{_sensitivity(s)}</section>"
     )
 
 
@@ -73,19 +84,19 @@ def _picture(s: Result, number: int) -> str:
         return float(LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low))
 
     drawn = [
-        f'<line x1="{x(0.5):.1f}" x2="{x(0.5):.1f}" y1="0" y2="{height - 26}" stroke="var(--line)" stroke-dasharray="4 4"/>',
-        f'<text x="{x(0.5):.1f}" y="{height - 8}" text-anchor="middle">50 %</text>',
+        f'<line x1="{x(0.5):.1f}" x2="{x(0.5):.1f}" y1="0" y2="{height - 26}" class="grid" stroke-dasharray="4 4"/>',
+        f'<text x="{x(0.5):.1f}" y="{height - 8}" class="tick" text-anchor="middle">50 %</text>',
     ]
     for i, r in enumerate(rows):
         y, a = ROW * i + 16, r["accuracy"]
         drawn.append(f'<text x="0" y="{y + 4}">{escape(r["objective"])}</text>')
         if a["low"] is not None:
             ends = f'x1="{x(a["low"]):.1f}" x2="{x(a["high"]):.1f}"'
-            drawn.append(f'<line {ends} y1="{y}" y2="{y}" stroke="var(--mark)" stroke-width="2"/>')
+            drawn.append(f'<line {ends} y1="{y}" y2="{y}" class="interval after-line"/>')
         seen = [v for v in r["by_seed"].values() if v is not None]
-        drawn += [f'<circle cx="{x(v):.1f}" cy="{y}" r="2.5" fill="none" stroke="var(--ink)"/>' for v in seen]
+        drawn += [f'<circle cx="{x(v):.1f}" cy="{y}" r="2.5" class="ring"/>' for v in seen]
         if a["value"] is not None:
-            drawn.append(f'<circle cx="{x(a["value"]):.1f}" cy="{y}" r="5" fill="var(--mark)"/>')
+            drawn.append(f'<circle cx="{x(a["value"]):.1f}" cy="{y}" r="4.5" class="after-dot"/>')
             drawn.append(f'<text x="{WIDTH}" y="{y + 4}" text-anchor="end">{_percent(a["value"])}</text>')
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="p{number}"><title id="p{number}">'
@@ -119,7 +130,7 @@ def _table(s: Result, seeds: Sequence[int]) -> str:
     n = max((r["accuracy"]["n"] for r in s["objectives"]), default=0)
     missing = max((r["missing"] for r in s["objectives"]), default=0)
     left = f", {missing} pairs that do not fit the model left out" if missing else ""
-    return f'<table>{"".join(lines)}</table><p class="soft">{n} prompts{left}.</p>'
+    return f'<table>{"".join(lines)}</table><p class="aside">{n} prompts{left}.</p>'
 
 
 def _sensitivity(s: Result) -> str:
@@ -139,7 +150,8 @@ def _sensitivity(s: Result) -> str:
     seeds = ", ".join(map(str, s["sensitivity"][0]["seeds"]))
     return (
         f"<h3>Sensitivity</h3><p>Accuracy when the main hyperparameter is multiplied; its value stands in brackets. "
-        f"Seeds: {seeds}.</p><div class=scroll><table>{''.join(lines)}</table></div>"
+        f"Seeds: {seeds}.</p>"
+        f'<div class="scroll" tabindex="0"><table>{"".join(lines)}</table></div>'
     )
 
 
@@ -150,16 +162,28 @@ def _failed(result: Result) -> str:
         f"<li><b>{escape(f['objective'])}</b> ({escape(f['scenario'])}): {escape(f['why'])}</li>"
         for f in result["failed"]
     )
-    return f"<h2>Could not be run</h2><ul>{rows}</ul>"
+    return f"<section><h2>Could not be run</h2><ul>{rows}</ul></section>"
 
 
 def _foot(result: Result) -> str:
-    budget = ", ".join(f"{k} {v}" for k, v in result["budget"].items())
+    budget = _settings(result["budget"]) or "the defaults of align"
     return (
-        f'<p class="soft">Budget: {escape(budget or "the defaults of align")}. Data: {escape(str(result["data"]))}. '
-        f"{len(result['runs'])} runs. Not measured: whether the answers themselves became better, only whether the model "
-        "tells better answers from worse ones, and only on these data.</p>"
+        f'<section><h2>How</h2><p class="settings">Budget: {budget}</p><p class="settings">Data: {_settings(result["data"])}</p>'
+        f"<p>{len(result['runs'])} runs. Not measured: whether the answers themselves became better, only whether the model "
+        "tells better answers from worse ones, and only on these data.</p></section>"
     )
+
+
+def _settings(options: Result) -> str:
+    """Options as a reader would write them; a nested one with its path."""
+    told = []
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            told += [_settings({f"{name}.{k}": v for k, v in value.items()})]
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            told.append(f"<span>{escape(name)} <b>{escape(text)}</b></span>")
+    return " ".join(filter(None, told))
 
 
 def _line(cell: str, values: Sequence[str]) -> str:

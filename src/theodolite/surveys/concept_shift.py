@@ -10,7 +10,7 @@ from pydantic import Field
 
 from theodolite.errors import ModelError
 from theodolite.measures.call import evaluate
-from theodolite.measures.concept_shift import mean_cosine
+from theodolite.measures.likeness.concept_shift import mean_cosine
 from theodolite.registry import register
 from theodolite.surveys.base import load_base
 from theodolite.surveys.protocol import Protocol, locate, pick, table

@@ -8,7 +8,7 @@ import numpy as np
 
 from theodolite.data.sentences import sentences
 from theodolite.measures.call import evaluate
-from theodolite.measures.consistency import alignscore_aggregate, chunks
+from theodolite.measures.judges.consistency import alignscore_aggregate, chunks
 from theodolite.registry import register
 from theodolite.surveys.protocol import Protocol, locate, pick
 from theodolite.surveys.subject import Subject

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from theodolite.config import Config
 from theodolite.measures.call import evaluate
-from theodolite.measures.games import DESIRES, MOVES, dictator_options, opponent, ring_game, undominated
+from theodolite.measures.values.games import DESIRES, MOVES, dictator_options, opponent, ring_game, undominated
 from theodolite.registry import register
 from theodolite.surveys.subject import Subject
 from theodolite.types import Reading

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theodolite.measures.idk import is_correct
+from theodolite.measures.honesty.idk import is_correct
 from theodolite.registry import register
 from theodolite.surveys.protocol import Protocol, locate, pick
 from theodolite.surveys.readings import mean_reading

@@ -8,7 +8,7 @@ import numpy as np
 
 from theodolite.errors import UsageError
 from theodolite.measures.call import evaluate
-from theodolite.measures.refusal_wording import classify
+from theodolite.measures.honesty.refusal_wording import classify
 from theodolite.models.load import load_model
 from theodolite.registry import register
 from theodolite.surveys.protocol import Protocol, locate, pick, table

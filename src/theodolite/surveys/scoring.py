@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from theodolite.engine import packs, token_logps
+from theodolite.engine.forward import head_of, inner
 from theodolite.engine.head import Head
-from theodolite.engine.logprobs import Path, head_of, inner
+from theodolite.engine.route import Path
 from theodolite.types import Group
 
 Ids = tuple[int, ...]

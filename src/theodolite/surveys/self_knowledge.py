@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from theodolite.measures.idk import is_correct, is_idk
+from theodolite.measures.honesty.idk import is_correct, is_idk
 from theodolite.registry import register
 from theodolite.surveys.protocol import Protocol, locate, pick
 from theodolite.surveys.readings import mean_reading

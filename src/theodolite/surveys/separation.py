@@ -25,7 +25,7 @@ class Separation(Protocol):
 @register(
     "survey",
     "separation",
-    source="arXiv:2506.13901 (AQI); indices in the raw space, as measures/aqi says",
+    source="arXiv:2506.13901 (AQI); indices in the raw space, as measures/likeness/aqi says",
     config=Separation,
     question="Are unsafe requests held apart from safe ones that look alike, inside the model?",
     measures=("aqi",),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from theodolite.measures.call import evaluate
-from theodolite.measures.norms import expected_rating
+from theodolite.measures.likeness.norms import expected_rating
 from theodolite.registry import register
 from theodolite.surveys.protocol import Protocol, locate, pick
 from theodolite.surveys.subject import Subject

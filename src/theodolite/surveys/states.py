@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from theodolite.engine.logprobs import inner
+from theodolite.engine.forward import inner
 from theodolite.errors import ModelError
 
 Pool = Literal["mean", "last"]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from theodolite.engine import LocalSampler, Sampler, Sampling, token_logps
+from theodolite.engine import LocalSampler, Sampler, Sampling, Unfinished, token_logps
 from theodolite.errors import ModelError, StorageError
 from theodolite.models.chat import prompt_ids
 from theodolite.models.load import Loaded
@@ -148,7 +148,15 @@ class Subject:
         keys = [_key("answers", self._prompt(p), sampling.model_dump_json()) for p in prompts]
 
         def draw(asked: list[Any]) -> list[Any]:
-            return [[r.text for r in e.responses] for e in self.sampler.sample(asked, sampling)]
+            try:
+                return texts(self.sampler.sample(asked, sampling))
+            except Unfinished as stopped:  # what is complete need not be asked again
+                made = {keys[int(e.id)]: t for e, t in zip(stopped.done, texts(stopped.done), strict=True)}
+                self._keep(made)
+                raise
+
+        def texts(answered: Sequence[Example]) -> list[Any]:
+            return [[r.text for r in e.responses] for e in answered]
 
         self._ask(keys, examples, draw, "answers", what, chunk=2 * CHUNK)
         return [list(self.known[k]) for k in keys]
@@ -236,8 +244,7 @@ class Subject:
         for begin in range(0, len(fresh), chunk):
             part = fresh[begin : begin + chunk]
             made = dict(zip(part, answer([asked[where[k]] for k in part]), strict=True))
-            self.known |= made
-            self._remember(made)
+            self._keep(made)
             self.progress(f"{self.name}: {what}", begin + len(part), len(fresh))
         self._count(kind, len(fresh), len(keys))
 
@@ -245,7 +252,8 @@ class Subject:
         self.passes[kind] += fresh
         self.passes["reused"] += asked - fresh
 
-    def _remember(self, made: Mapping[str, Any]) -> None:
+    def _keep(self, made: Mapping[str, Any]) -> None:
+        self.known |= made
         self._append("".join(json.dumps([k, v], ensure_ascii=False) + "\n" for k, v in made.items()))
 
     def _append(self, text: str) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from theodolite.engine import reference_mode
-from theodolite.engine.logprobs import inner
+from theodolite.engine.forward import inner
 from theodolite.engine.others import KINDS, Other
 from theodolite.errors import UsageError
 from theodolite.training.renderings import Rendered

@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +144,15 @@ def _prompt_weights(
 
 
 def _with_prompts(data: Prepared) -> Prepared:
-    """Beside each example's groups one whose response is the prompt, all but its first token: a Role.OTHER row."""
+    """Beside each example's groups one whose response is the prompt, all but its first token: a Role.OTHER row.
+
+    Of a prompt of one token nothing is scored: its row has weight 0.
+    """
     made: list[Bundle] = []
     for bundle in data.bundles:
         first, *rest = bundle[0].prompt
-        made.append((*bundle, Group((first,), (tuple(rest),), roles=(Role.OTHER,), id=bundle[0].id)))
+        row = Group((first,), (tuple(rest),) if rest else ((first,),), roles=(Role.OTHER,), id=bundle[0].id)
+        made.append((*bundle, row if rest else replace(row, weights=((0.0,),))))
     return Prepared(made, data.dropped)
 
 

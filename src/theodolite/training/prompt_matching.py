@@ -36,7 +36,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from theodolite.engine.logprobs import inner, token_logps
+from theodolite.engine.forward import inner
+from theodolite.engine.logprobs import token_logps
 from theodolite.engine.reference import ReferenceCache, evaluating, model_fingerprint
 from theodolite.errors import DataError
 from theodolite.objectives.unpaired import udm_weight

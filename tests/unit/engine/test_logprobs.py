@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from small_models import GROUPS, Wide, apart, gradients, plain_logps, small
 from theodolite.engine import token_logps
-from theodolite.engine.logprobs import head_of, inner
+from theodolite.engine.forward import head_of, inner
 from theodolite.engine.packing import STEM
 from theodolite.errors import DataError, ModelError, UsageError
 from theodolite.types import Group, Role

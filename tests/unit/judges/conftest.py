@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 
 from theodolite.engine.remote import SamplingStopped
-from theodolite.engine.sampling import Sampling
+from theodolite.engine.sampling import Sampling, SamplingInterrupted
 from theodolite.judges.scorer import Choice, Weighed
 from theodolite.types import Example, Response
 
 
 class ScriptedSampler:
-    """Answers the last user turn by `reply(text, number of the sample)`; loses the server after `lasts` requests."""
+    """Answers the last user turn by `reply(text, number of the sample)`; loses the server, or is told to stop (end),
+    after `lasts` requests."""
 
-    def __init__(self, reply: Callable[[str, int], str], lasts: int | None = None) -> None:
-        self.reply, self.lasts = reply, lasts
+    def __init__(
+        self,
+        reply: Callable[[str, int], str],
+        lasts: int | None = None,
+        end: type[SamplingStopped | SamplingInterrupted] = SamplingStopped,
+    ) -> None:
+        self.reply, self.lasts, self.end = reply, lasts, end
         self.asked: list[str] = []
         self.configs: list[Sampling] = []
 
@@ -26,7 +32,7 @@ class ScriptedSampler:
         self.configs.append(cfg)
         for e in examples:
             if self.lasts is not None and len(self.asked) >= self.lasts:
-                raise SamplingStopped("the server stopped answering: it is gone.", done, [])
+                raise self.end("the server stopped answering: it is gone.", done, [])
             self.asked.append(e.question)
             done.append(e.with_responses([Response(self.reply(e.question, k)) for k in range(cfg.k)]))
             if progress is not None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from theodolite.engine.sampling import LocalSampler
+from theodolite.engine.sampling import LocalSampler, SamplingInterrupted
 from theodolite.errors import UsageError
 from theodolite.judges import Answer, Comparison, Means, Rubric, build, compare_both
 from theodolite.judges.critique import CritiquePair
 from theodolite.judges.rubric import Norm
-from theodolite.judges.verdict import JudgingStopped
+from theodolite.judges.verdict import JudgingInterrupted, JudgingStopped
 from tiny import tiny_model, tiny_tokenizer
 
 ITEM = Comparison.of("Write a poem about rain.", "Rain falls.", "Snow is white and falls too.", id="1")
@@ -135,6 +135,14 @@ def test_a_lost_server_keeps_what_was_said(scripted_sampler: Any) -> None:
     judge = CritiquePair(None, Means(scripted_sampler(truthful, lasts=2)))
     with pytest.raises(JudgingStopped, match="stopped answering") as caught:
         judge.compare([ITEM, ITEM.swapped(), ITEM])
+    assert {i: v.winner for i, v in caught.value.done.items()} == {0: "A", 1: "B"}
+
+
+def test_ctrl_c_keeps_what_was_said(scripted_sampler: Any) -> None:
+    judge = CritiquePair(None, Means(scripted_sampler(truthful, lasts=2, end=SamplingInterrupted)))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        judge.compare([ITEM, ITEM.swapped(), ITEM])
+    assert isinstance(caught.value, JudgingInterrupted)
     assert {i: v.winner for i, v in caught.value.done.items()} == {0: "A", 1: "B"}
 
 

@@ -12,6 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from theodolite.cli import judging
+from theodolite.engine.remote import SamplingStopped
+from theodolite.engine.sampling import SamplingInterrupted
 from theodolite.errors import ServerError, UsageError
 from theodolite.judges import Comparison, Means, Verdict, judge_trials, making
 from theodolite.judges.evaluation import Entrant
@@ -172,20 +174,21 @@ def test_progress_counts_what_was_known(tmp_path: Path) -> None:
     assert told == [("random", 52, 80), ("random", 80, 80)]  # 20 were known; 32 at a time
 
 
-def test_a_lost_server_loses_no_verdict(tmp_path: Path, scripted_sampler: Any) -> None:
+@pytest.mark.parametrize(("end", "error"), [(SamplingStopped, ServerError), (SamplingInterrupted, KeyboardInterrupt)])
+def test_a_lost_server_or_ctrl_c_loses_no_verdict(tmp_path: Path, scripted_sampler: Any, end: Any, error: Any) -> None:
     def right(text: str, _: int) -> str:
         return f"Verdict: {'A' if text.index('good') < text.index('bad') else 'B'}"
 
     file, trials = tmp_path / "v.jsonl", pairs(20)
-    weak = Means(scripted_sampler(right, lasts=35), name="m")
-    with pytest.raises(ServerError, match=r"35 of 40 verdicts of 'critique' are kept in .*v\.jsonl"):
+    weak = Means(scripted_sampler(right, lasts=35, end=end), name="m")
+    with pytest.raises(error, match=r"35 of 40 verdicts of 'critique' are kept in .*v\.jsonl"):
         judge_trials(trials, [Entrant.of("critique", weak)], VerdictFile(file))
     well = Means(scripted_sampler(right), name="m")
     judged = judge_trials(trials, [Entrant.of("critique", well)], VerdictFile(file))
     assert len(well.sampler.asked) == 5
     assert scores(judged)["critique"]["all"]["both_orders"].value == 1
-    with pytest.raises(ServerError, match="with --out FILE they would be kept"):
-        judge_trials(trials, [Entrant.of("critique", Means(scripted_sampler(right, lasts=3), name="m"))])
+    with pytest.raises(error, match="with --out FILE they would be kept"):
+        judge_trials(trials, [Entrant.of("critique", Means(scripted_sampler(right, lasts=3, end=end), name="m"))])
 
 
 def test_one_name_twice_is_refused() -> None:

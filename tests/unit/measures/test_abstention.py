@@ -12,7 +12,7 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import NearestNeighbors
 
 from theodolite.errors import DataError
-from theodolite.measures import abstention as ab
+from theodolite.measures.honesty import abstention as ab
 
 RNG = np.random.default_rng(0)
 P = RNG.dirichlet(np.ones(5), 30)

@@ -18,10 +18,10 @@ from statsmodels.stats.inter_rater import fleiss_kappa as their_fleiss
 from measure_case import Case
 from theodolite import stats
 from theodolite.errors import DataError
-from theodolite.measures.agreement import agreeing_pairs, bags, codes, fleiss_of_sums, fleiss_units
 from theodolite.measures.call import evaluate
 from theodolite.measures.intervals import kind_weights
-from theodolite.measures.kappa import kappa
+from theodolite.measures.raters.agreement import agreeing_pairs, bags, codes, fleiss_of_sums, fleiss_units
+from theodolite.measures.raters.kappa import kappa
 from theodolite.measures.records import Ratings
 
 NAN = math.nan

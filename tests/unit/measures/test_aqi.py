@@ -13,10 +13,10 @@ from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silho
 
 from measure_case import Case
 from theodolite.errors import DataError
-from theodolite.measures.aqi import prepared, squash
 from theodolite.measures.call import evaluate
+from theodolite.measures.likeness.aqi import prepared, squash
+from theodolite.measures.likeness.separation import ClassSums, pairwise_extremes, separation
 from theodolite.measures.records import Records
-from theodolite.measures.separation import ClassSums, pairwise_extremes, separation
 
 SQUARE = np.array([[0.0, 0.0], [0.0, 2.0], [4.0, 0.0], [4.0, 2.0]])
 SIDES = np.array([0, 0, 1, 1])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from theodolite.measures.association import correlation, correlation_interval, weighted_correlation
+from theodolite.measures.raters.association import correlation, correlation_interval, weighted_correlation
 from theodolite.measures.records import Resampled
 
 KINDS = {"spearman": scipy_stats.spearmanr, "pearson": scipy_stats.pearsonr, "kendall": scipy_stats.kendalltau}

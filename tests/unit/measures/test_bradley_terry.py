@@ -14,9 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 from measure_case import Case
 from theodolite.errors import DataError, UsageError
-from theodolite.measures.bradley_terry import ELO, bootstrap, fit, strongly_connected
+from theodolite.measures.arenas.bradley_terry import ELO, bootstrap, fit, strongly_connected
+from theodolite.measures.arenas.matches import lead, read_matches, resampled_wins, spearman_rows, verdict
 from theodolite.measures.call import evaluate
-from theodolite.measures.matches import lead, read_matches, resampled_wins, spearman_rows, verdict
 from theodolite.measures.records import Records
 
 try:

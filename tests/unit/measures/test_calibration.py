@@ -14,8 +14,8 @@ from sklearn.metrics import brier_score_loss, log_loss
 from measure_case import Case
 from theodolite import stats
 from theodolite.errors import DataError
-from theodolite.measures.calibration import calibration_error, folded_normal
 from theodolite.measures.call import evaluate
+from theodolite.measures.honesty.calibration import calibration_error, folded_normal
 from theodolite.measures.records import Records
 
 CASES = {

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
 from measure_case import Case
-from theodolite.errors import DataError
+from theodolite.errors import DataError, UsageError
 from theodolite.measures.call import evaluate
-from theodolite.measures.cka import cka, gram_hsic, kernel_cosine, linear_hsic, minibatch_cka, rbf
-from theodolite.measures.cross_condition import cross_condition, parallelism
+from theodolite.measures.likeness.cka import cka, gram_hsic, kernel_cosine, linear_hsic, minibatch_cka, rbf
+from theodolite.measures.likeness.cross_condition import cross_condition, parallelism
 from theodolite.measures.records import Records
 
 
@@ -165,6 +165,15 @@ def test_alignment_curves() -> None:
     assert evaluate("kernel_alignment", words).value == pytest.approx(got.value)  # one-hot, centred: the same kernel
     plain = evaluate("kernel_alignment", task(), centred=False)
     assert plain.parts["targets"][1] == pytest.approx(kernel_cosine(task()["states"][1], task()["targets"]))
+
+
+def test_options_that_would_do_nothing_are_refused() -> None:
+    data = {"x": noise(6, 2, 0), "y": noise(6, 2, 1)}
+    with pytest.raises(UsageError, match="a linear kernel has no bandwidth"):
+        evaluate("cka", data, bandwidth=2.0)
+    assert evaluate("cka", data, kernel="rbf", bandwidth=2.0).value != evaluate("cka", data, kernel="rbf").value
+    with pytest.raises(UsageError, match="has no debiased form"):
+        evaluate("kernel_alignment", task(), centred=False, debiased=True)
 
 
 def test_conditions_by_hand() -> None:

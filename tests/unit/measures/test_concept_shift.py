@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.concept_shift import (
+from theodolite.measures.likeness.concept_shift import (
     kmeans,
     mean_cosine,
     mean_cosine_variance,

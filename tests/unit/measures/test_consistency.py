@@ -15,7 +15,7 @@ from scipy import stats as scipy_stats
 from measure_case import Case
 from theodolite.data.sentences import sentences
 from theodolite.measures.call import evaluate
-from theodolite.measures.consistency import alignscore_aggregate, alignscore_pairs, chunks
+from theodolite.measures.judges.consistency import alignscore_aggregate, alignscore_pairs, chunks
 from theodolite.measures.records import Records
 
 

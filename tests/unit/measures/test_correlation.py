@@ -14,7 +14,7 @@ from scipy import stats as scipy_stats
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.correlation import kendall_influence, orders, spearman_influence
+from theodolite.measures.raters.correlation import kendall_influence, orders, spearman_influence
 from theodolite.measures.records import Ratings
 
 N = math.nan

@@ -11,7 +11,8 @@ from scipy.stats import kendalltau
 from measure_case import Case
 from theodolite.errors import DataError, UsageError
 from theodolite.measures.call import evaluate
-from theodolite.measures.discretion import (
+from theodolite.measures.records import Records
+from theodolite.measures.values.discretion import (
     case_types,
     conflict_wins,
     discrepancy,
@@ -21,7 +22,6 @@ from theodolite.measures.discretion import (
     resampled,
     supremacy,
 )
-from theodolite.measures.records import Records
 
 
 def cases(seed: int, n: int = 80, k: int = 5) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from measure_case import Case
+from theodolite.measures.arenas.elo import Elo, replay, replay_orders, resampled_orders
+from theodolite.measures.arenas.matches import read_matches
 from theodolite.measures.call import evaluate
-from theodolite.measures.elo import Elo, replay, replay_orders, resampled_orders
-from theodolite.measures.matches import read_matches
 from theodolite.measures.records import Records
 
 

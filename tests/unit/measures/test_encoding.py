@@ -14,7 +14,13 @@ from sklearn.model_selection import GroupKFold
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.encoding import ALPHAS, assign_folds, extrapolated_ceiling, ridge_predict, voxel_correlations
+from theodolite.measures.likeness.encoding import (
+    ALPHAS,
+    assign_folds,
+    extrapolated_ceiling,
+    ridge_predict,
+    voxel_correlations,
+)
 from theodolite.measures.records import Records
 
 

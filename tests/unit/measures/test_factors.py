@@ -14,8 +14,8 @@ from scipy import stats as scipy_stats
 from measure_case import Case
 from theodolite.errors import DataError, UsageError
 from theodolite.measures.call import evaluate
-from theodolite.measures.factors import agreement, factor_scores
 from theodolite.measures.records import Records
+from theodolite.measures.values.factors import agreement, factor_scores
 
 
 def pairs(human_like: bool) -> Records:

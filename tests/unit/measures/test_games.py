@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from theodolite.errors import UsageError
-from theodolite.measures.games import (
+from theodolite.measures.values.games import (
     DESIRES,
     RPS,
     best_options,

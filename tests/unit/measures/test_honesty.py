@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.honesty import count
+from theodolite.measures.honesty.honesty import count
 from theodolite.measures.records import Records
 
 

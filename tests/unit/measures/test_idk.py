@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from theodolite.errors import UsageError
-from theodolite.measures.idk import is_correct, is_idk, normalised, outcome
+from theodolite.measures.honesty.idk import is_correct, is_idk, normalised, outcome
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.judge_bias import place, sign_p, size_of
+from theodolite.measures.judges.judge_bias import place, sign_p, size_of
 from theodolite.measures.records import Records
 from theodolite.stats import Interval, newcombe_paired
 

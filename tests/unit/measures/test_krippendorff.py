@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from measure_case import Case
 from theodolite.errors import DataError
-from theodolite.measures.agreement import bags, codes, rated
 from theodolite.measures.call import evaluate
-from theodolite.measures.kappa import kappa
-from theodolite.measures.krippendorff import Bags, alpha, by_coincidences, by_moments, by_slopes, disagreements
+from theodolite.measures.raters.agreement import bags, codes, rated
+from theodolite.measures.raters.kappa import kappa
+from theodolite.measures.raters.krippendorff import Bags, alpha, by_coincidences, by_moments, by_slopes, disagreements
 from theodolite.measures.records import Ratings
 
 N = math.nan
@@ -198,7 +198,7 @@ def test_both_ways_to_resample_give_one_interval(metric: str, monkeypatch: pytes
     truth = rng.integers(1, 6, 300)
     values = np.where(rng.random((300, 3)) < 0.75, truth[:, None], rng.integers(1, 6, (300, 3))).astype(float)
     exact = evaluate("krippendorff_alpha", values, metric=metric)
-    monkeypatch.setattr("theodolite.measures.krippendorff.FEW", 1)
+    monkeypatch.setattr("theodolite.measures.raters.krippendorff.FEW", 1)
     linear = evaluate("krippendorff_alpha", values, metric=metric)
     assert exact.parts["resampled"] != linear.parts["resampled"]
     assert (linear.low, linear.high) == pytest.approx((exact.low, exact.high), abs=0.012)

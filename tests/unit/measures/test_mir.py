@@ -13,7 +13,7 @@ from scipy.linalg import sqrtm
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.mir import frechet, layer_distances, text_scaled
+from theodolite.measures.likeness.mir import frechet, layer_distances, text_scaled
 from theodolite.measures.records import Records
 
 

@@ -15,7 +15,7 @@ from scipy.stats import pearsonr, spearmanr
 from measure_case import Case
 from theodolite.errors import UsageError
 from theodolite.measures.call import evaluate
-from theodolite.measures.norms import correlation_bounds, expected_rating, reliability, rescaled_error
+from theodolite.measures.likeness.norms import correlation_bounds, expected_rating, reliability, rescaled_error
 from theodolite.measures.records import Records
 
 HUMAN = np.random.default_rng(0).uniform(1, 7, 80)

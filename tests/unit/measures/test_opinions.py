@@ -15,8 +15,8 @@ from scipy.spatial.distance import jensenshannon
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.opinions import jensen_shannon_distance, question_shares
 from theodolite.measures.records import Records
+from theodolite.measures.values.opinions import jensen_shannon_distance, question_shares
 
 
 def ragged(rows: list) -> np.ndarray:

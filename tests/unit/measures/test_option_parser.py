@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from theodolite.errors import UsageError
-from theodolite.measures.option_parser import parse_option
+from theodolite.measures.values.option_parser import parse_option
 
 COLOURS = ["Red", "Blue", "Light blue", "Green"]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from measure_case import Case
 from theodolite.errors import DataError, UsageError
 from theodolite.measures.call import evaluate
-from theodolite.measures.presentations import flips, winners
 from theodolite.measures.records import Records
+from theodolite.measures.values.presentations import flips, winners
 
 ORDERS = (("h1", "l1", "h2", "l2"), ("l1", "h1", "l2", "h2"))
 POSITION = [0.7, 0.1, 0.1, 0.1]

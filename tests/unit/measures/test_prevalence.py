@@ -10,7 +10,7 @@ import pytest
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.prevalence import Counts, corrected, draws_interval
+from theodolite.measures.judges.prevalence import Counts, corrected, draws_interval
 from theodolite.measures.records import Records
 
 

@@ -10,8 +10,8 @@ import pytest
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.games import DESIRES, best_options, dictator_options, ring_game, undominated
 from theodolite.measures.records import Records
+from theodolite.measures.values.games import DESIRES, best_options, dictator_options, ring_game, undominated
 
 
 def dictator(pick: str, n: int = 40) -> Records:

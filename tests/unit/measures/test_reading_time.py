@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.reading_time import cluster_slopes, word_surprisal
+from theodolite.measures.likeness.reading_time import cluster_slopes, word_surprisal
 from theodolite.measures.records import Records
 
 

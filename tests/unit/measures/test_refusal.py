@@ -14,8 +14,8 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
+from theodolite.measures.honesty.refusal import unpaired_difference
 from theodolite.measures.records import Records
-from theodolite.measures.refusal import unpaired_difference
 
 R, P, C = "refusal", "partial", "compliance"
 

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from theodolite.errors import UsageError
-from theodolite.measures.refusal_wording import classify, signs
+from theodolite.measures.honesty.refusal_wording import classify, signs
 
 XSTEST = {"1_full_compliance": "compliance", "2_full_refusal": "refusal", "3_partial_refusal": "partial"}
 

@@ -13,10 +13,10 @@ from sklearn.metrics import log_loss
 
 from measure_case import Case
 from theodolite.errors import DataError
-from theodolite.measures.calibration import calibration_error
 from theodolite.measures.call import evaluate
+from theodolite.measures.honesty.calibration import calibration_error
+from theodolite.measures.judges.reward_accuracy import pair_accuracy
 from theodolite.measures.records import Records
-from theodolite.measures.reward_accuracy import pair_accuracy
 
 N = None
 CASES = {

@@ -8,8 +8,8 @@ import pytest
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
-from theodolite.measures.games import MOVES, RPS, opponent
 from theodolite.measures.records import Records
+from theodolite.measures.values.games import MOVES, RPS, opponent
 
 COLUMNS = ("game", "round", "move", "opponent", "policy")
 

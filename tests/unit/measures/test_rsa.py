@@ -15,10 +15,10 @@ from scipy.stats import ks_2samp, rankdata, spearmanr
 from measure_case import Case
 from theodolite.errors import DataError
 from theodolite.measures.call import evaluate
+from theodolite.measures.likeness.rsa import group_ratings, noise_ceiling, pairs_of, split_half
+from theodolite.measures.likeness.rsa_chance import mantel, recentred, subject_bootstrap, variability
 from theodolite.measures.rank_rows import rank_correlations, row_correlations, weighted_correlation, weighted_ranks
 from theodolite.measures.records import Records
-from theodolite.measures.rsa import group_ratings, noise_ceiling, pairs_of, split_half
-from theodolite.measures.rsa_chance import mantel, recentred, subject_bootstrap, variability
 
 ITEMS = 8
 FIRST, SECOND = np.triu_indices(ITEMS, 1)

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from measure_case import Case
 from theodolite.measures.call import evaluate
 from theodolite.measures.records import Records
-from theodolite.measures.steering_tradeoff import (
+from theodolite.measures.turning.steering_tradeoff import (
     alignment_curve,
     extra_term,
     fit_alignment,

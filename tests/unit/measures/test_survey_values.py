@@ -13,7 +13,7 @@ from measure_case import Case
 from theodolite.errors import ConfigError, DataError
 from theodolite.measures.call import evaluate
 from theodolite.measures.records import Records
-from theodolite.measures.survey_values import merged, people_agreeing
+from theodolite.measures.values.survey_values import merged, people_agreeing
 
 NAMES = ("social_value_agreement", "aggregated_social_value_agreement", "neutral_social_value_agreement")
 PEOPLE = [[0.1, 0.1, 0.1, 0.2, 0.5], [0.4, 0.3, 0.1, 0.1, 0.1], [0.2, 0.1, 0.4, 0.2, 0.1]] * 4

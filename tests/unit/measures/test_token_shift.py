@@ -16,7 +16,7 @@ from theodolite import stats
 from theodolite.errors import DataError, UsageError
 from theodolite.measures.call import evaluate
 from theodolite.measures.records import Records
-from theodolite.measures.token_shift import base_ranks, by_position, classes, token_kl
+from theodolite.measures.turning.token_shift import base_ranks, by_position, classes, token_kl
 
 RANKS = np.random.default_rng(0).choice([1, 2, 3, 4, 90], p=[0.8, 0.07, 0.05, 0.05, 0.03], size=300)
 

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 from measure_case import Case
 from theodolite.cli import arena
 from theodolite.errors import UsageError
-from theodolite.measures.bradley_terry import fit
-from theodolite.measures.call import evaluate
-from theodolite.measures.designs import (
+from theodolite.measures.arenas.bradley_terry import fit
+from theodolite.measures.arenas.designs import (
     anchored_scores,
     round_robin_wins,
     simulate,
     tournament_wins,
     win_chance,
 )
+from theodolite.measures.arenas.tournament import bracket, matches_per_prompt, play, play_anchored
+from theodolite.measures.call import evaluate
 from theodolite.measures.records import Records
-from theodolite.measures.tournament import bracket, matches_per_prompt, play, play_anchored
 
 NAMES = [f"m{i}" for i in range(7)]
 

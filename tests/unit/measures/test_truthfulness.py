@@ -14,8 +14,8 @@ from scipy.special import softmax
 
 from measure_case import Case
 from theodolite.measures.call import evaluate
+from theodolite.measures.honesty.truthfulness import score
 from theodolite.measures.records import Records
-from theodolite.measures.truthfulness import score
 
 
 def table(question: list, p: list, true: list) -> Records:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from measure_case import Case
 from theodolite.errors import DataError, UsageError
 from theodolite.measures.call import evaluate
+from theodolite.measures.likeness.visual_alignment import PAYOFFS, hellinger, with_abstention
 from theodolite.measures.records import Records
-from theodolite.measures.visual_alignment import PAYOFFS, hellinger, with_abstention
 
 NAN = math.nan
 GOOD = Records({

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from measure_case import Case
 from theodolite import stats
 from theodolite.errors import DataError, UsageError
+from theodolite.measures.arenas.length_control import STRENGTHS, cross_validated, deviates, l1_logistic
 from theodolite.measures.call import evaluate
-from theodolite.measures.length_control import STRENGTHS, cross_validated, deviates, l1_logistic
 from theodolite.measures.records import Records
 
 

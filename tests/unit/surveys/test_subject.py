@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from theodolite.engine import Sampling, SamplingInterrupted
 from theodolite.models import load_model
 from theodolite.surveys import scoring
 from theodolite.surveys.subject import Subject
+from theodolite.types import Example, Response
 from tiny import tiny_folder
 
 PROMPTS = ["Say red.", "Which is it, left or right?", "Say red."]
@@ -67,6 +70,31 @@ def test_yes_or_no_is_the_sum_over_spellings(subject: Subject) -> None:
     for value, got in zip(found, spelled, strict=True):
         p = np.exp(got.logp)
         assert value == pytest.approx(np.log(p[:4].sum() / p[4:].sum()), abs=1e-3)
+
+
+def test_ctrl_c_keeps_the_answers_that_are_complete(folder: Path, tmp_path: Path) -> None:
+    """Told to stop after two prompts, the next subject asks only the third."""
+    asked: list[str] = []
+
+    class Told:
+        def __init__(self, stop: bool) -> None:
+            self.stop = stop
+
+        def sample(self, examples: Sequence[Example], cfg: Sampling, *, progress: object = None) -> list[Example]:
+            done = []
+            for e in examples:
+                if self.stop and len(done) == 2:
+                    raise SamplingInterrupted("enough", done, [])
+                asked.append(e.question)
+                done.append(e.with_responses([Response(e.question.upper())]))
+            return done
+
+    prompts = ["a", "b", "a", "c"]
+    with pytest.raises(KeyboardInterrupt):
+        Subject(load_model(str(folder)), folder=tmp_path, sampler=Told(stop=True)).answers(prompts)
+    again = Subject(load_model(str(folder)), folder=tmp_path, sampler=Told(stop=False))
+    assert again.answers(prompts) == [["A"], ["B"], ["A"], ["C"]]
+    assert asked == ["a", "b", "c"]
 
 
 def test_what_was_written_down_before_is_still_known(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,12 @@ def test_a_row_holds_the_prompt(loaded: Loaded, data: Prepared) -> None:
 
 
 @pytest.mark.parametrize("batch", [4, 2])
-def test_the_first_loss_is_trls(loaded: Loaded, data: Prepared, tmp_path: Path, batch: int) -> None:
+@pytest.mark.parametrize("bare", [False, True])
+def test_the_first_loss_is_trls(loaded: Loaded, data: Prepared, tmp_path: Path, batch: int, bare: bool) -> None:
     """However the step is split: cross-entropy of all tokens of prompt and chosen answer, and the odds of answers."""
+    if bare:  # one prompt has but one token, so nothing of it is scored
+        (group,) = data.bundles[0]
+        data = Prepared([(replace(group, prompt=group.prompt[:1]),), *data.bundles[1:]], data.dropped)
     tokens, a = [], []
     with torch.no_grad():
         for (group,) in data.bundles:

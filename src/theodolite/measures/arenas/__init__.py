@@ -1,0 +1,1 @@
+"""Who wins? Matches between models, ratings, tournaments, win rates."""

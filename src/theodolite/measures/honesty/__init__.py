@@ -1,0 +1,1 @@
+"""Does the model know, say so, and refuse where it should?"""

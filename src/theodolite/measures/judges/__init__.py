@@ -1,0 +1,1 @@
+"""Can a judge be trusted? Judges, reward models, checkers and classifiers against people."""

@@ -1,0 +1,1 @@
+"""What did turning the model change, and at what price? Before and after on the same prompts."""

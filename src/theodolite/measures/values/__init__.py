@@ -1,0 +1,1 @@
+"""Whose values and habits does the model show: opinions, personality, play, principles."""
