@@ -43,7 +43,7 @@ def ranked(folder: Path, tokenizer: Any, rows: int) -> dict[str, Any]:
     groups = [
         _group(tokenizer, chosen[:-1], answers[2 * i : 2 * i + 8]) for i, (chosen, _) in enumerate(conversations[:rows])
     ]
-    return {"name": "ranked", "groups": groups, "per_step": 1, "micro": [7, 1, 1], "budget": 512}
+    return {"name": "ranked", "groups": groups, "per_step": 1, "micro": [7, 1, 1], "budget": 1024}
 
 
 def _group(tokenizer: Any, prompt: Turns, answers: list[str]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", nargs="+", choices=["hh", "short", "ranked"], default=["hh", "short", "ranked"])
     parser.add_argument("--model", default="smollm2-135m-instruct", help="a name or a folder")
-    parser.add_argument("--budget", type=int, help="our tokens a pack (default: hh 1280, short 1024, ranked 512)")
+    parser.add_argument("--budget", type=int, help="our tokens a pack (default: hh 1280, the others 1024)")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "JOB", "RESULT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
