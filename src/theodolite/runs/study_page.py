@@ -187,7 +187,8 @@ def _settings(options: Result) -> str:
 
 
 def _line(cell: str, values: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{cell}>{escape(v)}</{cell}>" for v in values) + "</tr>"
+    kept = (escape(v).replace(" %", "\N{NO-BREAK SPACE}%") for v in values)
+    return "<tr>" + "".join(f"<{cell}>{v}</{cell}>" for v in kept) + "</tr>"
 
 
 def _span(row: Result, text: Callable[[Any], str]) -> str:
